@@ -1,0 +1,124 @@
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { BackstayError } from '../api/errors.ts';
+import { type Consistency, dump } from '../mongo/dump.ts';
+import { LockNotGranted } from '../mongo/lock.ts';
+import { openReading, type Reading } from '../mongo/reading.ts';
+import { addEndpointOptions, type EndpointOptions, endpointOf, list } from './endpoint.ts';
+import { interruptible } from './signals.ts';
+import { count, counted, size, Terminal } from './terminal.ts';
+
+interface DumpCommandOptions extends EndpointOptions {
+  db?: string[];
+  include?: string[];
+  exclude?: string[];
+  consistency?: Consistency;
+  member?: string;
+  maxLag: number;
+  lockTimeout: number;
+  logLevel: string;
+}
+
+export function configure(command: Command): void {
+  addEndpointOptions(command)
+    .option('--db <names>', 'databases to dump (default all)', list)
+    .option('--include <patterns>', 'namespaces to dump: shop.orders, shop.*, shop', list)
+    .option('--exclude <patterns>', 'namespaces to leave out', list)
+    .addOption(
+      new Option(
+        '--consistency <mode>',
+        'lock the member, read one snapshot, or neither (default: lock where it does no harm)',
+      ).choices(['lock', 'snapshot', 'none']),
+    )
+    .option('--member <host:port>', 'the member of the replica set to read (default: a healthy secondary)')
+    .option('--max-lag <seconds>', 'most seconds that a secondary may be behind', seconds, 30)
+    .option('--lock-timeout <seconds>', 'how long to wait for the lock', seconds, 60)
+    .addHelpText(
+      'after',
+      `
+The archive is in mongodump's format: \`mongorestore --archive\` reads it as well.
+
+Examples:
+  backstay dump --uri mongodb://db.example.com --username backup --password-file pw > all.archive
+  backstay dump --uri "$URI" --include shop --exclude 'shop.tmp*' | restic backup --stdin --stdin-filename dump.archive`,
+    )
+    .action(async (_options: unknown, self: Command) => run(self.optsWithGlobals()));
+}
+
+function seconds(value: string): number {
+  const number = Number(value.replace(/s$/, ''));
+  if (!Number.isFinite(number) || number < 0) throw new InvalidArgumentError('It must be a number of seconds.');
+  return number;
+}
+
+async function run(options: DumpCommandOptions): Promise<void> {
+  if (process.stdout.isTTY === true) {
+    throw new BackstayError('InvalidUsage', 'an archive is not for a terminal', {
+      remedy: 'send standard output to a file or a command: backstay dump … > dump.archive',
+    });
+  }
+  const endpoint = await endpointOf(options);
+  const terminal = new Terminal(options.logLevel);
+  await interruptible(async (signal) => {
+    const reading = await openReading(endpoint, {
+      // nobody can release the lock of a command line but itself
+      onIntent: async () => {},
+      policy: { maxLagSeconds: options.maxLag, ...(options.member === undefined ? {} : { member: options.member }) },
+      lockTimeoutMS: options.lockTimeout * 1000,
+      signal,
+      ...(options.consistency === undefined ? {} : { consistency: options.consistency }),
+    }).catch(async (error: unknown) => {
+      if (error instanceof LockNotGranted) await error.settled;
+      throw error;
+    });
+    try {
+      await write(reading, options, terminal, signal);
+    } finally {
+      terminal.clear();
+      await reading.close();
+    }
+  });
+}
+
+async function write(
+  reading: Reading,
+  options: DumpCommandOptions,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<void> {
+  const { client, mode, member, choice, notice, lock } = reading;
+  if (choice !== undefined) terminal.say('debug', `reads ${member}: ${choice.reason}`);
+  for (const rejection of choice?.rejected ?? []) terminal.say('debug', `not ${rejection.member}: ${rejection.reason}`);
+  if (notice !== undefined) terminal.say('warn', notice);
+  const include = [...(options.db ?? []).map((db) => `${db}.*`), ...(options.include ?? [])];
+  const stream = dump(client, {
+    mode,
+    namespaces: { include, exclude: options.exclude ?? [] },
+    onLastRead: async () => {
+      await lock?.verify();
+      await lock?.release();
+    },
+    onProgress: (progress) => terminal.progress(progress),
+    signal,
+  });
+  try {
+    await pipeline(Readable.from(stream, { objectMode: false }), process.stdout, { end: false });
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EPIPE') {
+      throw new BackstayError('OutputClosed', 'standard output was closed before the end of the dump', {
+        cause: error,
+      });
+    }
+    throw error;
+  }
+  const { bytes, documents, namespaces, cutTime, outsideSnapshot } = await stream.result;
+  for (const name of outsideSnapshot) terminal.say('warn', `${name} is capped and was read outside the snapshot`);
+  const cut = cutTime === undefined ? '' : `, as of ${new Date(cutTime.t * 1000).toISOString()}`;
+  const held = lock === undefined ? '' : `, locked for ${lock.heldSeconds.toFixed(1)} s`;
+  terminal.say(
+    'info',
+    `dumped ${counted(namespaces.length, 'namespace')} with ${count(documents)} documents from ${member} ` +
+      `(${mode}${cut}${held}): ${size(bytes)} in ${terminal.seconds.toFixed(1)} s, ${terminal.rate(bytes)}`,
+  );
+}

@@ -1,0 +1,160 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from '../api/durations.ts';
+import type { Consistency } from '../mongo/dump.ts';
+import { runJob } from '../runner/job.ts';
+import { list } from './endpoint.ts';
+
+/** `backstay job`: what runs inside Jobs. Each subcommand loads no more than it needs. */
+export function configure(command: Command): void {
+  command.description('run inside a Job of the cluster; the operator makes these Jobs');
+
+  subcommand(command, 'trigger', 'create the BackupSession of a scheduled time')
+    .requiredOption('--configuration <name>', 'the BackupConfiguration')
+    .requiredOption('--session <name>', 'the session in it')
+    .action(async (options: { namespace: string; configuration: string; session: string }) => {
+      const { trigger } = await import('../runner/trigger.ts');
+      process.exitCode = await runJob('trigger', { ...options }, (context) => trigger(context, options));
+    });
+
+  subcommand(command, 'backup', 'back up what a BackupSession says')
+    .requiredOption('--session <name>', 'the BackupSession')
+    .addOption(
+      new Option('--consistency <mode>', 'lock a member, read one snapshot, or neither')
+        .choices(['lock', 'snapshot', 'none'])
+        .default('lock'),
+    )
+    .option('--max-lag <duration>', 'how far a secondary may be behind', duration, 30_000)
+    .option('--lock-timeout <duration>', 'how long to wait for the lock', duration, 60_000)
+    .option('--stall-timeout <duration>', 'how long a repository may take no data', duration, 300_000)
+    .option('--member <host:port>', 'the member of the replica set to read')
+    .option('--tags <name=value>', 'tags that the member must have', list)
+    .option('--include <patterns>', 'namespaces to back up', list)
+    .option('--exclude <patterns>', 'namespaces to leave out', list)
+    .action(async (options: BackupOptions) => {
+      const { backup } = await import('../runner/backup.ts');
+      const { namespace, session } = options;
+      process.exitCode = await runJob('backup', { namespace, session }, (context) =>
+        backup(context, backupRequest(options)),
+      );
+    });
+
+  subcommand(command, 'restore', 'restore what a RestoreSession says')
+    .requiredOption('--session <name>', 'the RestoreSession')
+    .option('--workers <number>', 'inserts at work at the same time', wholeNumber, 4)
+    .option('--users-and-roles <boolean>', 'whether users and roles are restored', boolean, true)
+    .action(async (options: { namespace: string; session: string; workers: number; usersAndRoles: boolean }) => {
+      const { restore } = await import('../runner/restore.ts');
+      const { namespace, session } = options;
+      process.exitCode = await runJob('restore', { namespace, session }, (context) => restore(context, options));
+    });
+
+  subcommand(command, 'storage', 'reach a BackupStorage and read its marker')
+    .requiredOption('--name <name>', 'the BackupStorage')
+    .action(async (options: { namespace: string; name: string }) => {
+      const { checkStorage } = await import('../runner/storage.ts');
+      process.exitCode = await runJob('storage', { ...options }, (context) => checkStorage(context, options));
+    });
+
+  subcommand(command, 'repository', 'open or make the restic repository of a Repository')
+    .requiredOption('--name <name>', 'the Repository')
+    .action(async (options: { namespace: string; name: string }) => {
+      const { prepareRepository } = await import('../runner/repository.ts');
+      process.exitCode = await runJob('repository', { ...options }, (context) => prepareRepository(context, options));
+    });
+
+  subcommand(command, 'forget', 'remove the data of a Snapshot, or of a whole Repository')
+    .option('--snapshot <name>', 'the Snapshot')
+    .option('--repository <name>', 'the Repository')
+    .option('--all', 'remove every snapshot of the Repository')
+    .action(
+      async (options: { namespace: string; snapshot?: string; repository?: string; all?: true }, self: Command) => {
+        const { forget } = await import('../runner/forget.ts');
+        const { namespace, snapshot, repository, all } = options;
+        if ((snapshot === undefined) === (repository === undefined) || (repository !== undefined) !== (all === true)) {
+          self.error('error: give either --snapshot, or --repository with --all');
+        }
+        const request =
+          snapshot === undefined
+            ? { namespace, repository: repository ?? '', all: true as const }
+            : { namespace, snapshot };
+        const about = snapshot === undefined ? { repository: repository ?? '' } : { snapshot };
+        process.exitCode = await runJob('forget', { namespace, ...about }, (context) => forget(context, request));
+      },
+    );
+
+  subcommand(command, 'release', 'release the locks that a runner of a BackupSession left')
+    .requiredOption('--session <name>', 'the BackupSession')
+    .action(async (options: { namespace: string; session: string }) => {
+      const { release } = await import('../runner/release.ts');
+      process.exitCode = await runJob('release', { ...options }, (context) => release(context, options));
+    });
+}
+
+interface BackupOptions {
+  namespace: string;
+  session: string;
+  consistency: Consistency;
+  maxLag: number;
+  lockTimeout: number;
+  stallTimeout: number;
+  member?: string;
+  tags?: string[];
+  include?: string[];
+  exclude?: string[];
+}
+
+function backupRequest(options: BackupOptions) {
+  const { namespace, session, consistency, maxLag, lockTimeout, stallTimeout, member, tags, include, exclude } =
+    options;
+  return {
+    namespace,
+    session,
+    consistency,
+    lockTimeoutMs: lockTimeout,
+    stallTimeoutMs: stallTimeout,
+    policy: {
+      maxLagSeconds: maxLag / 1000,
+      // Left empty is left out: arguments of a Function name every parameter.
+      ...(member === undefined || member === '' ? {} : { member }),
+      ...(tags === undefined || tags.length === 0 ? {} : { tags: tagsOf(tags) }),
+    },
+    namespaces: { include: include ?? [], exclude: exclude ?? [] },
+  };
+}
+
+function subcommand(command: Command, name: string, summary: string): Command {
+  return command
+    .command(name)
+    .description(summary)
+    .copyInheritedSettings(command)
+    .requiredOption('--namespace <name>', 'namespace of the object');
+}
+
+function duration(value: string): number {
+  try {
+    return parseDuration(value);
+  } catch {
+    throw new InvalidArgumentError('It must be a duration such as 30s or 5m.');
+  }
+}
+
+function wholeNumber(value: string): number {
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError('It must be a whole number above 0.');
+  return number;
+}
+
+function boolean(value: string): boolean {
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw new InvalidArgumentError('It must be true or false.');
+}
+
+function tagsOf(pairs: string[]): Record<string, string> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf('=');
+      if (at < 1) throw new InvalidArgumentError('A tag is written name=value.');
+      return [pair.slice(0, at), pair.slice(at + 1)];
+    }),
+  );
+}

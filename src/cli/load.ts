@@ -1,0 +1,129 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { BackstayError } from '../api/errors.ts';
+import { openClient } from '../mongo/connection.ts';
+import { type Existing, type LoadResult, load } from '../mongo/load.ts';
+import type { Rename } from '../mongo/selection.ts';
+import { addEndpointOptions, type EndpointOptions, endpointOf, list } from './endpoint.ts';
+import { interruptible } from './signals.ts';
+import { counted, size, Terminal } from './terminal.ts';
+
+interface LoadCommandOptions extends EndpointOptions {
+  db?: string[];
+  include?: string[];
+  exclude?: string[];
+  rename?: Rename[];
+  drop?: boolean;
+  merge?: boolean;
+  users?: boolean;
+  oplog: boolean;
+  workers: number;
+  logLevel: string;
+}
+
+export function configure(command: Command): void {
+  addEndpointOptions(command)
+    .option('--db <names>', 'databases to load (default all)', list)
+    .option('--include <patterns>', 'namespaces to load: shop.orders, shop.*, shop', list)
+    .option('--exclude <patterns>', 'namespaces to leave out', list)
+    .option('--rename <from=to>', 'load a namespace under another name: shop.*=shop2.*', rename)
+    .addOption(
+      new Option('--drop', 'drop collections that are in the archive before they are loaded').conflicts('merge'),
+    )
+    .addOption(
+      new Option('--merge', 'add to collections that are there; documents that are there already count as failed'),
+    )
+    .option('--users', 'load users and roles (the default, unless namespaces are chosen)')
+    .option('--no-users', 'leave users and roles out')
+    .option('--no-oplog', 'do not replay the oplog of the archive')
+    .option('--workers <number>', 'inserts at work at the same time', whole, 4)
+    .addHelpText(
+      'after',
+      `
+Without --drop or --merge nothing is written to a server that holds data in one of the namespaces.
+Archives of mongodump are read as well, packed with gzip or not.
+
+Examples:
+  backstay load --uri mongodb://db.example.com --username restore --password-file pw < all.archive
+  restic dump latest dump.archive | backstay load --uri "$URI" --include shop --rename 'shop.*=shop_copy.*'`,
+    )
+    .action(async (_options: unknown, self: Command) => run(self.optsWithGlobals()));
+}
+
+function rename(value: string, earlier: Rename[] = []): Rename[] {
+  const [from, to, ...more] = value.split('=');
+  if (from === undefined || to === undefined || from === '' || to === '' || more.length > 0) {
+    throw new InvalidArgumentError('It must be two namespaces with = between them.');
+  }
+  return [...earlier, { from, to }];
+}
+
+function whole(value: string): number {
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < 1 || number > 64)
+    throw new InvalidArgumentError('It must be a number from 1 to 64.');
+  return number;
+}
+
+async function run(options: LoadCommandOptions): Promise<void> {
+  if (process.stdin.isTTY === true) {
+    throw new BackstayError('InvalidUsage', 'there is no archive on standard input', {
+      remedy: 'give it one: backstay load … < dump.archive',
+    });
+  }
+  const endpoint = await endpointOf(options);
+  const terminal = new Terminal(options.logLevel);
+  await interruptible(async (signal) => {
+    const client = await openClient(endpoint, { signal });
+    try {
+      const result = await load(client, process.stdin, {
+        ...loadOptions(options),
+        signal,
+        onProgress: (state) => terminal.progress(state),
+      });
+      report(result, terminal);
+    } finally {
+      terminal.clear();
+      await client.close();
+      // a pipe that is still being written to would keep the process
+      process.stdin.destroy();
+    }
+  });
+}
+
+function loadOptions(options: LoadCommandOptions): Parameters<typeof load>[2] {
+  const include = [...(options.db ?? []).map((db) => `${db}.*`), ...(options.include ?? [])];
+  const { exclude = [], rename: renames = [] } = options;
+  const existing: Existing = options.drop === true ? 'drop' : options.merge === true ? 'merge' : 'refuse';
+  const whole = include.length === 0 && exclude.length === 0;
+  return {
+    existing,
+    namespaces: { include, exclude, rename: renames },
+    usersAndRoles: options.users ?? whole,
+    oplogReplay: options.oplog,
+    workers: options.workers,
+  };
+}
+
+function report(result: LoadResult, terminal: Terminal): void {
+  const { namespaces, documents, bytes, failed, indexes, users, roles, kept, oplog } = result;
+  for (const name of kept)
+    terminal.say('warn', `${name} is there already, or used by this load, and was left as it is`);
+  const authorization = users + roles === 0 ? '' : `, ${counted(users, 'user')}, ${counted(roles, 'role')}`;
+  const replayed = oplog === undefined ? '' : `, ${counted(oplog.applied, 'operation')} of the oplog`;
+  terminal.say(
+    'info',
+    `loaded ${counted(namespaces.length, 'namespace')} with ${counted(documents - failed, 'document')}, ` +
+      `${counted(indexes, 'index')}${authorization}${replayed}: ${size(bytes)} in ${terminal.seconds.toFixed(1)} s, ${terminal.rate(bytes)}`,
+  );
+  if (failed === 0) return;
+  const worst = namespaces
+    .filter((namespace) => namespace.failed > 0)
+    .map(({ name, failed: number }) => `${name} (${number})`);
+  throw new BackstayError(
+    'RestoreIncomplete',
+    `${counted(failed, 'document')} were there already and not restored: ${worst.slice(0, 5).join(', ')}`,
+    {
+      remedy: 'load with --drop, or into other namespaces',
+    },
+  );
+}

@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Command, InvalidArgumentError } from 'commander';
+import { pino } from 'pino';
+import { PolicySyncs } from '../api/kinds.ts';
+import { liveFrom, policySyncController } from '../gitops/controller.ts';
+import { createPolicySyncMetrics } from '../gitops/metrics.ts';
+import { Cache } from '../kube/cache.ts';
+import { type Client, connect } from '../kube/client.ts';
+import { EventRecorder } from '../kube/events.ts';
+import { type OperatorParts, operatorRegistry, runOperator } from '../operator/main.ts';
+import { BACKSTAY_VERSION } from '../runner/version.ts';
+import { interruptible } from './signals.ts';
+
+interface OperatorCommandOptions {
+  kubeconfig?: string;
+  namespace: string;
+  image: string;
+  podTemplate?: string;
+  pushgatewayUrl?: string;
+  metricsHost?: string;
+  metricsPort: number;
+  leaderElect: boolean;
+  concurrency: number;
+  watchNamespaces?: string[];
+  logLevel: string;
+}
+
+export function configure(command: Command): void {
+  const { env } = process;
+  command
+    .option('--kubeconfig <file>', 'how to reach the cluster (default: KUBECONFIG, or the service account of the Pod)')
+    .option('--namespace <name>', 'namespace of the operator', env.POD_NAMESPACE ?? 'backstay-system')
+    .requiredOption('--image <image>', 'image of the Jobs', env.BACKSTAY_IMAGE)
+    .option('--pod-template <file>', 'YAML that is laid over the Pod of every Job', env.BACKSTAY_POD_TEMPLATE)
+    .option('--pushgateway-url <url>', 'where Jobs push their metrics', env.BACKSTAY_PUSHGATEWAY_URL)
+    .option('--metrics-host <address>', 'address of that port', env.BACKSTAY_METRICS_HOST)
+    .option(
+      '--metrics-port <port>',
+      'port of /metrics, /healthz and /readyz',
+      whole,
+      whole(env.BACKSTAY_METRICS_PORT ?? '8080'),
+    )
+    .option('--no-leader-elect', 'start without a lease; only where there is one replica')
+    .option('--concurrency <workers>', 'objects of a kind that are worked on at the same time', whole, 4)
+    .option('--watch-namespaces <names>', 'look after these namespaces only, separated by commas', names)
+    .action(async (_options: unknown, self: Command) => run(self.optsWithGlobals()));
+}
+
+async function run(options: OperatorCommandOptions): Promise<void> {
+  const log = pino({ name: 'operator', level: options.logLevel, timestamp: pino.stdTimeFunctions.isoTime });
+  const { registry, metrics } = operatorRegistry();
+  const client = await connect({
+    kubeconfig: options.kubeconfig,
+    userAgent: `backstay-operator/${BACKSTAY_VERSION}`,
+    onResponse: metrics.response,
+  });
+  // Unique even when a Pod's container is started again, and in a second process on one machine.
+  const identity = `${process.env.POD_NAME ?? hostname()}_${randomBytes(4).toString('hex')}`;
+  const { namespace, image, podTemplate, pushgatewayUrl, metricsPort, leaderElect, concurrency, watchNamespaces } =
+    options;
+  const settings = {
+    namespace,
+    identity,
+    image,
+    podTemplate,
+    pushgatewayURL: pushgatewayUrl,
+    metricsHost: options.metricsHost,
+    metricsPort,
+    leaderElect,
+    concurrency,
+    watchNamespaces,
+  };
+  const parts: OperatorParts = { client, log, registry, metrics, more: [policySyncs] };
+
+  const policySyncMetrics = createPolicySyncMetrics(registry);
+  function policySyncs({ client: guarded, signal }: { client: Client; signal: AbortSignal }) {
+    const cache = new Cache({ client: guarded, type: PolicySyncs, namespaces: watchNamespaces, log, metrics });
+    void cache.run(signal);
+    return policySyncController({
+      client: guarded,
+      policySyncs: cache,
+      live: liveFrom(guarded),
+      events: new EventRecorder({
+        client: guarded,
+        reportingController: 'backstay.dev/policysync',
+        reportingInstance: identity,
+        log,
+        metrics,
+      }),
+      folder: join(tmpdir(), 'backstay-policysync'),
+      log,
+      metrics: policySyncMetrics,
+      kubeMetrics: metrics,
+    });
+  }
+
+  await interruptible((signal) => runOperator(settings, parts, signal));
+}
+
+function whole(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 0 || number > 65_535)
+    throw new InvalidArgumentError('It must be a whole number.');
+  return number;
+}
+
+function names(text: string): string[] {
+  return text
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+}

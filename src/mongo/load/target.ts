@@ -1,0 +1,164 @@
+import { BSON, type MongoClient } from 'mongodb';
+import { BackstayError } from '../../api/errors.ts';
+import type { CollectionEntry } from '../archive/format.ts';
+import { type CollectionMetadata, decodeMetadata } from '../archive/metadata.ts';
+import { type OrderedDocument, toExtendedJson } from '../bson/extended-json.ts';
+import { type ListedCollection, listCollections } from '../catalog.ts';
+import { isUnauthorized, mongoFailure } from '../errors.ts';
+import { bucketsOf, type Namespace, nameOf } from '../namespace.ts';
+import type { Existing } from './result.ts';
+
+/** One collection or view on its way to the target. */
+export interface Destination {
+  entry: CollectionEntry;
+  /** Its name on the target. */
+  namespace: Namespace;
+  metadata: CollectionMetadata;
+}
+
+/** What the target holds already, by name. */
+export type TargetCatalog = Map<string, ListedCollection>;
+
+/** Lists what the target has in the databases that will be written to. */
+export async function readTarget(
+  client: MongoClient,
+  destinations: Destination[],
+  signal?: AbortSignal,
+): Promise<TargetCatalog> {
+  const catalog: TargetCatalog = new Map();
+  for (const db of new Set(destinations.map(({ namespace }) => namespace.db))) {
+    for (const listed of await listCollections(client.db(db), signal)) catalog.set(nameOf(listed), listed);
+  }
+  return catalog;
+}
+
+/**
+ * Refuses a target that holds data, before anything is written to it. A collection that is there and empty is used when it has the
+ * options that it should have.
+ *
+ * @throws BackstayError TargetNotEmpty with the first names
+ */
+export async function refuseExisting(
+  client: MongoClient,
+  destinations: Destination[],
+  catalog: TargetCatalog,
+): Promise<void> {
+  const taken: string[] = [];
+  for (const destination of destinations) {
+    const existing = catalog.get(nameOf(destination.namespace));
+    if (existing === undefined) continue;
+    if (!sameOptions(existing, destination)) taken.push(`${nameOf(existing)} (other options)`);
+    else if (existing.type !== 'view' && (await holdsData(client, existing))) taken.push(nameOf(existing));
+  }
+  if (taken.length === 0) return;
+  const more = taken.length > 5 ? ` and ${taken.length - 5} more` : '';
+  throw new BackstayError('TargetNotEmpty', `the target already has ${taken.slice(0, 5).join(', ')}${more}`, {
+    remedy: 'drop them, choose other namespaces, or allow the load to drop or merge',
+  });
+}
+
+async function holdsData(client: MongoClient, { db, collection }: Namespace): Promise<boolean> {
+  try {
+    return (
+      (await client
+        .db(db)
+        .collection(collection)
+        .findOne({}, { projection: { _id: 1 } })) !== null
+    );
+  } catch (error) {
+    // who may not look must not write into it either
+    if (isUnauthorized(error)) return true;
+    throw mongoFailure(error, `look into ${db}.${collection}`);
+  }
+}
+
+function sameOptions(existing: ListedCollection, { entry, metadata }: Destination): boolean {
+  if (existing.type !== entry.type) return false;
+  const [wanted, found] = [
+    optionsText(metadata.options),
+    existing.options === undefined ? '{}' : toExtendedJson(existing.options),
+  ];
+  return wanted === found;
+}
+
+function optionsText(options: OrderedDocument): string {
+  return toExtendedJson(BSON.serialize(options));
+}
+
+/** Options that a dump carries and a create command does not take. */
+const NOT_FOR_CREATE = new Set(['autoIndexId', 'recordIdsReplicated', 'uuid']);
+
+/**
+ * Makes the collection or view, as the mode says.
+ *
+ * @param existing what the target has under that name
+ */
+export async function prepareCollection(
+  client: MongoClient,
+  destination: Destination,
+  existing: ListedCollection | undefined,
+  mode: Existing,
+): Promise<void> {
+  const { namespace, metadata } = destination;
+  const db = client.db(namespace.db);
+  if (existing !== undefined && mode !== 'drop') return;
+  try {
+    if (existing !== undefined) {
+      // the server does not drop a system collection
+      if (namespace.collection.startsWith('system.')) {
+        await db.collection(namespace.collection).deleteMany({});
+        return;
+      }
+      await db.command({ drop: namespace.collection, writeConcern: { w: 'majority' } });
+    }
+    const options = Array.from(metadata.options).filter(([name]) => !NOT_FOR_CREATE.has(name));
+    const idIndex = idIndexOf(destination);
+    await db.command({
+      create: namespace.collection,
+      ...Object.fromEntries(options),
+      ...(idIndex === undefined ? {} : { idIndex }),
+      writeConcern: { w: 'majority' },
+    });
+  } catch (error) {
+    throw mongoFailure(error, `create ${nameOf(namespace)}`, 'the role "restore"');
+  }
+}
+
+/** The _id index as it was, collation and version included. Views, time series and clustered collections have none. */
+function idIndexOf({ entry, metadata }: Destination): OrderedDocument | undefined {
+  if (entry.type !== 'collection' || metadata.options.has('clusteredIndex')) return undefined;
+  const index = metadata.indexes.find((candidate) => candidate.get('name') === '_id_');
+  if (index === undefined) return undefined;
+  return new Map(Array.from(index).filter(([field]) => field === 'key' || field === 'name' || field === 'collation'));
+}
+
+/** Documents in the collection by its metadata; undefined when the user may not count. */
+export async function countDocuments(
+  client: MongoClient,
+  destination: Destination,
+  viewless: boolean,
+): Promise<number | undefined> {
+  const { db, collection } = destination.namespace;
+  const series = destination.entry.type === 'timeseries';
+  try {
+    const name = series && !viewless ? bucketsOf(collection) : collection;
+    const reply = await client.db(db).command({ count: name, ...(series && viewless ? { rawData: true } : {}) });
+    return Number(reply.n);
+  } catch (error) {
+    // the role "restore" alone writes without reading; every insert's reply was counted
+    if (isUnauthorized(error)) return undefined;
+    throw mongoFailure(error, `count ${nameOf(destination.namespace)}`);
+  }
+}
+
+/** Says where an entry goes. A view follows when the collection that it shows goes to the same database under another name. */
+export function destinationOf(entry: CollectionEntry, rename: (namespace: Namespace) => Namespace): Destination {
+  const namespace = rename(entry);
+  const metadata = decodeMetadata(entry);
+  const source = metadata.options.get('viewOn');
+  if (typeof source === 'string') {
+    const renamed = rename({ db: entry.db, collection: source });
+    if (renamed.db === namespace.db) metadata.options.set('viewOn', renamed.collection);
+  }
+  return { entry, namespace, metadata };
+}

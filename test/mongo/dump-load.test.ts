@@ -1,0 +1,469 @@
+import { gzipSync } from 'node:zlib';
+import {
+  Binary,
+  BSON,
+  Code,
+  Decimal128,
+  Double,
+  Int32,
+  Long,
+  MaxKey,
+  MinKey,
+  type MongoClient,
+  ObjectId,
+  Timestamp,
+} from 'mongodb';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { BackstayError, errorCode } from '../../src/api/errors.ts';
+import { dump } from '../../src/mongo/dump.ts';
+import { type LoadOptions, type LoadResult, load } from '../../src/mongo/load.ts';
+import { takeGround } from '../lab/ground.ts';
+import { startMongod } from '../lab/mongod.ts';
+import { startReplicaSet } from '../lab/replica-set.ts';
+import { readWholeArchive } from './archive-reader.ts';
+import { assertDatabase, DATABASES, dumped, expected, fixture, inChunks, wipe } from './archives.ts';
+
+const test = suite('dump and load');
+
+const ground = await takeGround();
+const [source, target, set] = [
+  await startMongod({ on: ground }),
+  await startMongod({ on: ground }),
+  await startReplicaSet({ on: ground }),
+];
+const [from, to, replicated] = [await source.client(), await target.client(), await set.client()];
+
+test.before.each(async () => {
+  await wipe(from);
+  await wipe(to);
+});
+test.after(async () => {
+  for (const client of [from, to, replicated]) await client.close();
+  for (const part of [source, target, set]) await part.stop();
+  await ground[Symbol.asyncDispose]();
+});
+
+const loaded = (bytes: Uint8Array, options: Partial<LoadOptions> = {}): Promise<LoadResult> =>
+  load(to, inChunks(bytes), { existing: 'refuse', usersAndRoles: true, ...options });
+const failure = async (promise: Promise<unknown>): Promise<BackstayError> => {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert.instance(error, BackstayError);
+  return error as BackstayError;
+};
+const hashes = async (client: MongoClient, name: string): Promise<unknown> =>
+  (await client.db(name).command({ dbHash: 1 })).collections;
+
+/** Collections of every kind, with names that are hard to write. */
+async function fill(client: MongoClient): Promise<void> {
+  const db = client.db('odd');
+  const names = [
+    'with.dots',
+    'per%cent',
+    'sla/sh',
+    'ä ö',
+    'line\nbreak',
+    'quote"d',
+    'système',
+    'x'.repeat(200),
+    '*',
+    'systemic',
+  ];
+  for (const name of names)
+    await db.collection(name).insertMany([{ _id: 1 as never }, { _id: 'b' as never, '': { '$dollar.dot': 1 } }]);
+  await db.collection('types').insertOne({
+    _id: new ObjectId(),
+    double: new Double(1),
+    int: new Int32(1),
+    long: Long.fromNumber(1),
+    decimal: Decimal128.fromString('1.10'),
+    binary: new Binary(Buffer.from([1, 2]), 0x80),
+    code: new Code('x', { a: 1 }),
+    time: new Timestamp({ t: 1, i: 2 }),
+    inner: { min: new MinKey(), max: new MaxKey(), zero: new Timestamp({ t: 0, i: 0 }) },
+    date: new Date(-1e15),
+  });
+  await db.command({
+    create: 'numbered',
+    validator: new Map([['$or', [{ '10': 1, a: 2 }, { n: { $regex: '^a', $options: 'i' } }]]]),
+  });
+  await db.command({
+    createIndexes: 'numbered',
+    indexes: [
+      {
+        key: new Map([
+          ['b', 1],
+          ['2', -1],
+          ['1', 1],
+        ]),
+        name: 'order of keys',
+      },
+      { key: { _id: 'hashed' }, name: 'hashed' },
+      { key: { g: '2d' }, name: 'flat', min: new Double(-10), max: new Double(10) },
+      { key: { t: 1 }, name: 'expires', expireAfterSeconds: new Int32(1_000_000_000) },
+      { key: { s: 1 }, name: 'sparse', sparse: true, hidden: true, collation: { locale: 'de', strength: 1 } },
+    ],
+  });
+  await db.createCollection('collated', { collation: { locale: 'sv', strength: 1 } });
+  await db.collection('collated').createIndex({ a: 1 }, { name: 'plain', collation: { locale: 'simple' } });
+  await db.collection('collated').createIndex({ b: 1 }, { name: 'inherited' });
+  await db.createCollection('ring', { capped: true, size: 100_000, max: 500 });
+  await db.collection('ring').insertMany(Array.from({ length: 700 }, (_, n) => ({ _id: n as never })));
+  await db.createCollection('series', { timeseries: { timeField: 'at', metaField: 'of' } });
+  await db
+    .collection('series')
+    .insertMany(Array.from({ length: 300 }, (_, n) => ({ at: new Date(1e12 + n * 60_000), of: n % 3, v: n })));
+  await db.collection('series').createIndex({ of: 1, at: 1 });
+  await db.createCollection('view of a view', { viewOn: 'a view', pipeline: [{ $match: { _id: 1 } }] });
+  await db.createCollection('a view', { viewOn: 'with.dots', pipeline: [] });
+  await client.db('code').command({ insert: 'system.js', documents: [{ _id: 'f', value: new Code('return 1') }] });
+  await client
+    .db('large')
+    .collection('d')
+    .insertMany(Array.from({ length: 30_000 }, (_, n) => ({ _id: n as never, text: 'y'.repeat(700 + (n % 100)) })));
+}
+
+test('what was loaded is dumped as the same documents, options and indexes', async () => {
+  await fill(from);
+  const first = await dumped(from);
+  const result = await loaded(first.bytes);
+  assert.is(result.failed, 0);
+  const data = first.result.namespaces.filter(({ name }) => !name.startsWith('admin.'));
+  assert.is(
+    result.documents,
+    data.reduce((sum, { documents }) => sum + documents, 0),
+  );
+  for (const name of ['odd', 'code', 'large']) assert.equal(await hashes(to, name), await hashes(from, name));
+
+  const second = await dumped(to);
+  const [a, b] = [readWholeArchive(first.bytes), readWholeArchive(second.bytes)];
+  const plain = (metadata: string): string => metadata.replace(/"uuid":"[0-9a-f]*",/, '');
+  assert.equal(
+    b.entries.map((entry) => ({ ...entry, metadata: plain(entry.metadata) })),
+    a.entries.map((entry) => ({ ...entry, metadata: plain(entry.metadata) })),
+  );
+  const sorted = (documents: Buffer[]): string =>
+    documents
+      .map((document) => document.toString('hex'))
+      .sort()
+      .join();
+  for (const [index, namespace] of a.namespaces.entries()) {
+    const other = b.namespaces[index];
+    assert.is(other?.name, namespace.name);
+    assert.ok(sorted(other?.documents ?? []) === sorted(namespace.documents), namespace.name);
+  }
+});
+
+test('two dumps of an unchanged server are the same bytes', async () => {
+  await fill(from);
+  const [first, second] = [await dumped(from), await dumped(from)];
+  assert.ok(first.bytes.equals(second.bytes));
+  assert.equal(first.result, second.result);
+});
+
+test('the result says what is in the archive', async () => {
+  await fill(from);
+  const { bytes, result } = await dumped(from);
+  const archive = readWholeArchive(bytes);
+  assert.is(result.bytes, bytes.length);
+  const logical = (name: string): string => name.replace('.system.buckets.', '.');
+  assert.equal(
+    result.namespaces.map(({ name, documents, crc }) => [name, documents, BigInt.asIntN(64, BigInt(`0x${crc}`))]),
+    archive.namespaces.map(({ name, documents, crc }) => [logical(name), documents.length, crc]),
+  );
+  assert.is(
+    result.documents,
+    archive.namespaces.reduce((sum, { documents }) => sum + documents.length, 0),
+  );
+});
+
+test('users, roles and versions come first, the rest by name, one at a time', async () => {
+  await load(from, fixture('full.archive'), { existing: 'refuse', usersAndRoles: true });
+  const archive = readWholeArchive((await dumped(from)).bytes);
+  const names = archive.namespaces.map(({ name }) => name);
+  assert.equal(names.slice(0, 3), ['admin.system.users', 'admin.system.roles', 'admin.system.version']);
+  const rest = archive.entries.slice(3).map(({ name }) => Buffer.from(name));
+  assert.equal(rest, [...rest].sort(Buffer.compare));
+  assert.is(archive.concurrent, 1);
+  assert.is(archive.header.concurrent_collections, 1);
+  assert.not.ok(names.some((name) => /^(?:local|config)\.|system\.(?:views|profile|keys)/.test(name)));
+});
+
+test('an archive of ours loads like the one that it was made from', async () => {
+  const wanted = await expected();
+  await load(from, fixture('full.archive'), { existing: 'refuse', usersAndRoles: true });
+  await load(to, dump(from, { mode: 'none' }), { existing: 'refuse', usersAndRoles: true });
+  for (const name of DATABASES) await assertDatabase(to, name, wanted[name]);
+});
+
+test('a packed archive loads as well', async () => {
+  await from
+    .db('a')
+    .collection('b')
+    .insertMany([{ x: 1 }, { x: 2 }]);
+  await loaded(gzipSync((await dumped(from)).bytes));
+  assert.equal(await hashes(to, 'a'), await hashes(from, 'a'));
+});
+
+test('a dump takes chosen namespaces only', async () => {
+  await fill(from);
+  const { bytes } = await dumped(from, { namespaces: { include: ['odd', 'code'], exclude: ['odd.*e*'] } });
+  const names = readWholeArchive(bytes).entries.map(({ name }) => name);
+  assert.ok(names.includes('odd.with.dots') && names.includes('code.system.js'));
+  assert.not.ok(
+    names.some((name) => name.startsWith('large.') || name.startsWith('admin.') || name.includes('series')),
+  );
+});
+
+test('a load takes chosen namespaces and gives them other names', async () => {
+  await fill(from);
+  const { bytes } = await dumped(from);
+  const result = await loaded(bytes, {
+    namespaces: {
+      include: ['odd.with.dots', 'odd.a view', 'odd.series', 'odd.numbered'],
+      rename: [{ from: 'odd.*', to: 'copy.new *' }],
+    },
+  });
+  assert.equal(result.namespaces.map(({ name }) => name).sort(), [
+    'copy.new a view',
+    'copy.new numbered',
+    'copy.new series',
+    'copy.new with.dots',
+  ]);
+  const { databases } = await to.db('admin').admin().listDatabases({ nameOnly: true });
+  assert.not.ok(databases.some(({ name }) => name === 'odd' || name === 'large'));
+  assert.is(await to.db('copy').collection('new series').countDocuments(), 300);
+  assert.is(await to.db('copy').collection('new a view').countDocuments(), 2, 'the view follows its collection');
+  assert.is((await to.db('copy').collection('new numbered').indexes()).length, 6);
+});
+
+test('two namespaces are not loaded into one', async () => {
+  await from.db('a').collection('b').insertOne({});
+  await from.db('a').collection('c').insertOne({});
+  const { bytes } = await dumped(from);
+  const error = await failure(loaded(bytes, { namespaces: { rename: [{ from: 'a.b', to: 'a.c' }] } }));
+  assert.is(error.code, 'InvalidPattern');
+});
+
+test('a target that holds data is refused before anything is written', async () => {
+  await fill(from);
+  const { bytes } = await dumped(from);
+  await to
+    .db('odd')
+    .collection('types')
+    .insertOne({ _id: 1 as never });
+  const error = await failure(loaded(bytes));
+  assert.is(error.code, 'TargetNotEmpty');
+  assert.match(error.message, /odd\.types/);
+  assert.is((await to.db('odd').listCollections().toArray()).length, 1);
+});
+
+test('an empty collection is no data, unless it has other options', async () => {
+  await from.db('a').createCollection('b', { capped: true, size: 4096 });
+  await from
+    .db('a')
+    .collection('c')
+    .insertOne({ _id: 1 as never });
+  const { bytes } = await dumped(from);
+  await to.db('a').createCollection('c');
+  await loaded(bytes);
+  await to.db('a').dropDatabase();
+  await to.db('a').createCollection('b');
+  assert.match((await failure(loaded(bytes))).message, /a\.b \(other options\)/);
+});
+
+test('drop replaces what is in the archive and nothing else', async () => {
+  await fill(from);
+  const { bytes } = await dumped(from);
+  await fill(to);
+  await to.db('odd').collection('types').insertOne({ more: true });
+  await to
+    .db('odd')
+    .collection('not in the archive')
+    .insertOne({ _id: 1 as never });
+  await loaded(bytes, { existing: 'drop' });
+  const { 'not in the archive': own, ...rest } = (await hashes(to, 'odd')) as Record<string, string>;
+  assert.ok(own);
+  assert.equal(rest, await hashes(from, 'odd'));
+  assert.equal(await hashes(to, 'code'), await hashes(from, 'code'));
+});
+
+test('merge adds documents and counts those that are there already', async () => {
+  await from
+    .db('a')
+    .collection('b')
+    .insertMany([1, 2, 3].map((_id) => ({ _id: _id as never, from: 'archive' })));
+  await from.db('a').createCollection('ring', { capped: true, size: 4096 });
+  await from
+    .db('a')
+    .collection('ring')
+    .insertMany([1, 2, 3].map((_id) => ({ _id: _id as never })));
+  const { bytes } = await dumped(from);
+  await to
+    .db('a')
+    .collection('b')
+    .insertMany([2, 9].map((_id) => ({ _id: _id as never, from: 'target' })));
+  await to.db('a').createCollection('ring', { capped: true, size: 4096 });
+  await to
+    .db('a')
+    .collection('ring')
+    .insertOne({ _id: 1 as never });
+  const result = await loaded(bytes, { existing: 'merge' });
+  assert.is(result.failed, 2);
+  assert.equal(result.namespaces, [
+    { name: 'a.b', documents: 3, restored: 2, failed: 1 },
+    { name: 'a.ring', documents: 3, restored: 2, failed: 1 },
+  ]);
+  assert.is(
+    (
+      await to
+        .db('a')
+        .collection('b')
+        .findOne({ _id: 2 as never })
+    )?.from,
+    'target',
+  );
+  assert.is(await to.db('a').collection('b').countDocuments(), 4);
+});
+
+test('an index that the data does not allow fails the load', async () => {
+  await from.db('a').collection('b').createIndex({ x: 1 }, { unique: true });
+  await from
+    .db('a')
+    .collection('b')
+    .insertMany([{ _id: 1 as never, x: 1 }]);
+  const { bytes } = await dumped(from);
+  await to
+    .db('a')
+    .collection('b')
+    .insertOne({ _id: 2 as never, x: 1 });
+  const error = await failure(loaded(bytes, { existing: 'merge' }));
+  assert.match(error.message, /build the indexes of a\.b/);
+});
+
+test('a damaged archive fails the load', async () => {
+  await from
+    .db('a')
+    .collection('b')
+    .insertMany(Array.from({ length: 1000 }, (_, n) => ({ n, text: 'z'.repeat(100) })));
+  const { bytes } = await dumped(from);
+  const damaged = Buffer.from(bytes);
+  const at = damaged.indexOf('zzzzzzzz', 50_000);
+  damaged[at] = 0x79;
+  assert.match((await failure(loaded(damaged))).message, /a\.b.*checksum/);
+  await to.db('a').dropDatabase();
+  assert.is((await failure(loaded(bytes.subarray(0, 60_000)))).code, 'ArchiveTruncated');
+});
+
+test('an abort stops a load and a dump', async () => {
+  await fill(from);
+  const reason = new BackstayError('Interrupted', 'stopped by a test');
+  const stop = new AbortController();
+  const stream = dump(from, { mode: 'none', signal: stop.signal });
+  let pieces = 0;
+  const error = await failure(
+    (async () => {
+      for await (const piece of stream) {
+        pieces += piece.length === 0 ? 0 : 1;
+        stop.abort(reason);
+      }
+    })(),
+  );
+  assert.is(error, reason);
+  assert.ok(pieces > 0);
+  assert.is(await stream.result.catch((same: unknown) => same), reason);
+
+  const { bytes } = await dumped(from);
+  const halt = new AbortController();
+  const loading = loaded(bytes, {
+    signal: halt.signal,
+    onProgress: ({ documents }) => documents > 100 && halt.abort(reason),
+  });
+  assert.is(await failure(loading), reason);
+});
+
+test('a reader that stops early leaves no cursor on the server', async () => {
+  await fill(from);
+  const open = async (): Promise<number> =>
+    (await from.db('admin').command({ serverStatus: 1 })).metrics.cursor.open.total;
+  const before = await open();
+  const stream = dump(from, { mode: 'none', namespaces: { include: ['large'] } });
+  for await (const piece of stream) if (piece.length > 1_000_000) break;
+  assert.is(await open(), before);
+  assert.is(errorCode(await stream.result.catch((error: unknown) => error)), 'Aborted');
+});
+
+test('the last batch is kept back until the caller has verified its lock', async () => {
+  await from
+    .db('a')
+    .collection('b')
+    .insertMany(Array.from({ length: 2000 }, (_, n) => ({ n, text: 'z'.repeat(100) })));
+  let handed = 0;
+  const stream = dump(from, {
+    mode: 'none',
+    onLastRead: async () => {
+      throw new BackstayError('LockLost', 'a test lost it');
+    },
+  });
+  const error = await failure(
+    (async () => {
+      for await (const piece of stream) handed += piece.length;
+    })(),
+  );
+  assert.is(error.code, 'LockLost');
+  assert.ok(handed < 2000 * 100, 'no complete archive came out');
+});
+
+test('a snapshot shows one moment while the data changes', async () => {
+  const db = replicated.db('bank');
+  await db
+    .collection('a')
+    .insertMany(Array.from({ length: 20_000 }, (_, n) => ({ _id: n as never, money: 10, text: 'm'.repeat(900) })));
+  await db
+    .collection('b')
+    .insertMany(Array.from({ length: 20_000 }, (_, n) => ({ _id: n as never, money: 10, text: 'm'.repeat(900) })));
+  await db.createCollection('capped', { capped: true, size: 4096 });
+  const stop = new AbortController();
+  const moving = (async () => {
+    for (let n = 0; !stop.signal.aborted; n = (n + 1) % 20_000) {
+      await using session = replicated.startSession();
+      await session.withTransaction(async () => {
+        await db.collection('a').updateOne({ _id: (19_999 - n) as never }, { $inc: { money: -1 } }, { session });
+        await db.collection('b').updateOne({ _id: (19_999 - n) as never }, { $inc: { money: 1 } }, { session });
+      });
+    }
+  })();
+  await using direct = await set.member(0).client();
+  const { bytes, result } = await dumped(direct, { mode: 'snapshot', namespaces: { include: ['bank'] } });
+  stop.abort();
+  await moving;
+  const sum = readWholeArchive(bytes)
+    .namespaces.flatMap(({ documents }) => documents)
+    .reduce((total, document) => total + Number(BSON.deserialize(document).money ?? 0), 0);
+  assert.is(sum, 400_000);
+  assert.instance(result.cutTime, Timestamp);
+  assert.equal(result.outsideSnapshot, ['bank.capped']);
+});
+
+test('a snapshot of a time that is gone says so', async () => {
+  await using direct = await set.member(0).client();
+  await replicated.db('gone').collection('a').insertOne({});
+  const error = await failure(
+    dumped(direct, {
+      mode: 'snapshot',
+      atClusterTime: new Timestamp({ t: 1, i: 1 }),
+      namespaces: { include: ['gone'] },
+    }),
+  );
+  assert.is(error.code, 'SnapshotTooOld');
+  assert.match(String(error.remedy), /minSnapshotHistoryWindowInSeconds/);
+});
+
+test('a standalone has no snapshots', async () => {
+  assert.is((await failure(dumped(from, { mode: 'snapshot' }))).code, 'SnapshotUnsupported');
+});
+
+test.run();
