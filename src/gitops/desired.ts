@@ -1,0 +1,166 @@
+import { createHash } from 'node:crypto';
+import type { Cause } from '../api/causes.ts';
+import { API_GROUP, API_VERSION } from '../api/group.ts';
+import { canonical, isRecord } from '../api/json.ts';
+import { KINDS, type Kind } from '../api/kinds.ts';
+import type { KubeObject, ResourceType } from '../api/meta.ts';
+import type { Lookup } from '../api/rules/rule.ts';
+import { kindOf } from '../api/validation.ts';
+import { type ObjectID, objectID } from './object-id.ts';
+import { whyNotAllowed } from './order.ts';
+import { POLICY_SYNC_LABEL } from './ownership.ts';
+import { type Failure, failureAt, type SourceObject } from './read/objects.ts';
+
+/** An object as it is applied: with its namespace and the mark of its PolicySync, and where it was written. */
+export interface DesiredObject extends SourceObject {
+  readonly id: ObjectID;
+  readonly type: ResourceType;
+  /** Of the object as it is applied, `sha256:` and 32 hexadecimal digits. */
+  readonly digest: string;
+}
+
+export interface DesiredOptions {
+  /** The mark of the PolicySync, see `markOf`. */
+  mark: string;
+  /** Namespace of objects that name none. */
+  namespace: string;
+  /** What is wrong with an object of a kind, beyond its form. */
+  validate: (kind: Kind, object: KubeObject, lookup: Lookup) => readonly Cause[];
+}
+
+// What the server keeps, or what would make the object somebody else's.
+const FOREIGN_METADATA = [
+  'uid',
+  'resourceVersion',
+  'generation',
+  'managedFields',
+  'selfLink',
+  'ownerReferences',
+  'finalizers',
+  'deletionTimestamp',
+  'deletionGracePeriodSeconds',
+  'generateName',
+];
+const DIGEST_LENGTH = 32;
+
+/**
+ * The objects of a commit as they should be in the cluster, and everything that is wrong with them; with any failure, nothing may be
+ * applied.
+ */
+export function desiredObjects(
+  sources: readonly SourceObject[],
+  options: DesiredOptions,
+): { objects: DesiredObject[]; failures: Failure[] } {
+  const failures: Failure[] = [];
+  const objects = new Map<ObjectID, DesiredObject>();
+  const unchecked: DesiredObject[] = [];
+  for (const written of sources) {
+    const kind = allowedKind(written);
+    if (typeof kind === 'object') {
+      failures.push(kind);
+      continue;
+    }
+    const envelope = checkEnvelope(written);
+    failures.push(...envelope);
+    const object = prepare(written.object, kind, options);
+    const desired = {
+      object,
+      source: written.source,
+      id: objectID(object),
+      type: KINDS[kind],
+      digest: digestOf(object),
+    };
+    const twin = objects.get(desired.id);
+    if (twin !== undefined) {
+      const place = `${twin.source.file}:${twin.source.line}`;
+      failures.push(failureAt(desired, 'metadata.name', `The same object stands at ${place} too; keep one of them`));
+      continue;
+    }
+    objects.set(desired.id, desired);
+    if (envelope.length === 0) unchecked.push(desired);
+  }
+  // Only now, because an object is judged together with those that it refers to.
+  const lookup = lookupIn(objects);
+  for (const desired of unchecked) {
+    const causes = options.validate(desired.object.kind as Kind, desired.object, lookup);
+    failures.push(...causes.map(({ field, message }) => failureAt(desired, field, message)));
+  }
+  return { objects: [...objects.values()], failures };
+}
+
+/**
+ * The objects of one commit, as a validator looks them up. What is not among them may well be in the cluster, so nothing is known to be
+ * missing.
+ */
+function lookupIn(objects: ReadonlyMap<ObjectID, DesiredObject>): Lookup {
+  const all = [...objects.values()].map(({ object }) => object);
+  return {
+    knows: () => false,
+    get: <T extends KubeObject>(type: ResourceType<T>, namespace: string | undefined, name: string): T | undefined => {
+      const metadata = { name, ...(namespace === undefined ? {} : { namespace }) };
+      if (type.apiVersion !== API_VERSION) return undefined;
+      return objects.get(objectID({ apiVersion: API_VERSION, kind: type.kind, metadata }))?.object as T | undefined;
+    },
+    list: <T extends KubeObject>(type: ResourceType<T>, namespace?: string): readonly T[] =>
+      all.filter(
+        ({ apiVersion, kind, metadata }) =>
+          apiVersion === type.apiVersion &&
+          kind === type.kind &&
+          (namespace === undefined || metadata.namespace === namespace),
+      ) as T[],
+  };
+}
+
+/** The digest of an object: the same for the same content, whatever the order of its fields. */
+export function digestOf(object: KubeObject): string {
+  return `sha256:${createHash('sha256').update(canonical(object)).digest('hex').slice(0, DIGEST_LENGTH)}`;
+}
+
+function allowedKind(written: SourceObject): Kind | Failure {
+  const { apiVersion, kind } = written.object;
+  if (apiVersion.split('/')[0] !== API_GROUP || !apiVersion.includes('/')) {
+    return failureAt(
+      written,
+      'apiVersion',
+      `${kind} of ${apiVersion} cannot stand here: a policy repository holds objects of ${API_GROUP} only; move it out of spec.path`,
+    );
+  }
+  if (apiVersion !== API_VERSION)
+    return failureAt(written, 'apiVersion', `${apiVersion} is not served; write ${API_VERSION}`);
+  const found = kindOf(written.object);
+  if ('cause' in found) return failureAt(written, found.cause.field, found.cause.message);
+  const reason = whyNotAllowed(found.kind);
+  return reason === undefined ? found.kind : failureAt(written, 'kind', reason);
+}
+
+/** What an object in git has no business to say. */
+function checkEnvelope(written: SourceObject): Failure[] {
+  const metadata = written.object.metadata as unknown as Record<string, unknown>;
+  const failures = FOREIGN_METADATA.filter((field) => metadata[field] !== undefined).map((field) =>
+    failureAt(written, `metadata.${field}`, `metadata.${field} is not for git to say; remove it`),
+  );
+  if (metadata.creationTimestamp !== undefined && metadata.creationTimestamp !== null) {
+    failures.push(
+      failureAt(written, 'metadata.creationTimestamp', 'metadata.creationTimestamp is not for git to say; remove it'),
+    );
+  }
+  const { status } = written.object as KubeObject & { status?: unknown };
+  if (status !== undefined && status !== null && !(isRecord(status) && Object.keys(status).length === 0)) {
+    failures.push(failureAt(written, 'status', 'status is written by Backstay, not by git; remove it'));
+  }
+  return failures;
+}
+
+function prepare(object: KubeObject, kind: Kind, { mark, namespace }: DesiredOptions): KubeObject {
+  const { status: _status, metadata, ...rest } = object as KubeObject & { status?: unknown };
+  const { creationTimestamp: _time, labels, namespace: written, ...others } = metadata;
+  const home = KINDS[kind].namespaced ? (written ?? namespace) : written;
+  return {
+    ...rest,
+    metadata: {
+      ...others,
+      ...(home === undefined ? {} : { namespace: home }),
+      labels: { ...labels, [POLICY_SYNC_LABEL]: mark },
+    },
+  };
+}

@@ -1,0 +1,63 @@
+import type { KubeObject, ResourceType } from '../api/meta.ts';
+import type { Client } from '../kube/client.ts';
+import { type ObjectID, objectID, parseObjectID } from './object-id.ts';
+import { POLICY_SYNC_LABEL } from './ownership.ts';
+
+/**
+ * Reads objects of the cluster by their ids; what is not there is left out.
+ *
+ * @param mark of the PolicySync that most of them carry: they can be found by it
+ */
+export type LiveObjects = (
+  ids: Iterable<ObjectID>,
+  mark: string,
+  signal: AbortSignal,
+) => Promise<ReadonlyMap<ObjectID, KubeObject>>;
+
+/** So many objects of one kind in one namespace are asked for one by one; more are listed. */
+const FEW = 3;
+
+interface Group {
+  type: ResourceType;
+  namespace: string | undefined;
+  ids: Map<ObjectID, string>;
+}
+
+/**
+ * Asks the API server: lists what carries the mark, kind by kind, and then asks for what the lists did not have. A settled PolicySync costs
+ * a handful of requests, however many objects it has.
+ */
+export function liveFrom(client: Pick<Client, 'get' | 'listAll'>): LiveObjects {
+  return async (ids, mark, signal) => {
+    const found = new Map<ObjectID, KubeObject>();
+    for (const { type, namespace, ids: wanted } of groups(ids)) {
+      if (wanted.size > FEW) {
+        const scope = namespace === undefined ? {} : { namespace };
+        const query = { ...scope, labelSelector: `${POLICY_SYNC_LABEL}=${mark}` };
+        for (const object of await client.listAll(type, query, { signal })) found.set(objectID(object), object);
+      }
+      const missing = [...wanted].filter(([id]) => !found.has(id));
+      await Promise.all(
+        missing.map(async ([id, name]) => {
+          const object = await client.get(type, { namespace, name }, { signal });
+          if (object !== undefined) found.set(id, object);
+        }),
+      );
+    }
+    return found;
+  };
+}
+
+function groups(ids: Iterable<ObjectID>): Iterable<Group> {
+  const found = new Map<string, Group>();
+  for (const id of ids) {
+    const parsed = parseObjectID(id);
+    if (parsed === undefined) continue;
+    const { type, namespace, name } = parsed;
+    const key = `${type.kind} ${namespace ?? ''}`;
+    const group: Group = found.get(key) ?? { type, namespace, ids: new Map() };
+    group.ids.set(id, name);
+    found.set(key, group);
+  }
+  return found.values();
+}

@@ -1,0 +1,71 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+/** What is counted about PolicySyncs. */
+export interface PolicySyncMetrics {
+  reconciled(
+    policySync: { namespace: string; name: string },
+    outcome: 'applied' | 'failed',
+    seconds: number,
+    objects: number | undefined,
+    now: Date,
+  ): void;
+  changed(action: 'created' | 'changed' | 'pruned', count: number): void;
+  forgotten(policySync: { namespace: string; name: string }): void;
+}
+
+/** Registers the metrics; once per registry. */
+export function createPolicySyncMetrics(registry: Registry): PolicySyncMetrics {
+  const registers = [registry];
+  const labelNames = ['namespace', 'name'];
+  const reconciliations = new Counter({
+    name: 'backstay_policysync_reconciliations_total',
+    help: 'Reconciliations of a PolicySync, by how they ended',
+    labelNames: [...labelNames, 'outcome'],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: 'backstay_policysync_duration_seconds',
+    help: 'How long a reconciliation of a PolicySync took',
+    labelNames: ['outcome'],
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
+    registers,
+  });
+  const objects = new Gauge({
+    name: 'backstay_policysync_objects',
+    help: 'Objects of the revision that was applied',
+    labelNames,
+    registers,
+  });
+  const ready = new Gauge({
+    name: 'backstay_policysync_ready',
+    help: 'Whether the last reconciliation succeeded',
+    labelNames,
+    registers,
+  });
+  const lastSuccess = new Gauge({
+    name: 'backstay_policysync_last_success_timestamp_seconds',
+    help: 'When a reconciliation last succeeded',
+    labelNames,
+    registers,
+  });
+  const changes = new Counter({
+    name: 'backstay_policysync_changes_total',
+    help: 'Objects that were created, changed or pruned',
+    labelNames: ['action'],
+    registers,
+  });
+  return {
+    reconciled: ({ namespace, name }, outcome, took, count, now) => {
+      reconciliations.inc({ namespace, name, outcome });
+      seconds.observe({ outcome }, took);
+      ready.set({ namespace, name }, outcome === 'applied' ? 1 : 0);
+      if (count !== undefined) objects.set({ namespace, name }, count);
+      if (outcome === 'applied') lastSuccess.set({ namespace, name }, now.getTime() / 1000);
+    },
+    changed: (action, count) => changes.inc({ action }, count),
+    forgotten: ({ namespace, name }) => {
+      for (const metric of [objects, ready, lastSuccess]) metric.remove({ namespace, name });
+      for (const outcome of ['applied', 'failed']) reconciliations.remove({ namespace, name, outcome });
+    },
+  };
+}

@@ -1,0 +1,66 @@
+import { setImmediate } from 'node:timers/promises';
+import type { PolicySync } from '../api/generated/types.ts';
+import { type DesiredObject, type DesiredOptions, desiredObjects } from './desired.ts';
+import { type Failure, readObjects, type SourceObject } from './read/objects.ts';
+import type { Commit } from './source/commit.ts';
+import { formatRevision, type Revision } from './source/reference.ts';
+import type { Source } from './source/source.ts';
+
+/** A commit as far as a PolicySync is concerned: read, judged, ready to be planned. */
+export interface ReadRevision {
+  /** `main@sha1:…` */
+  revision: string;
+  commit: Commit;
+  objects: DesiredObject[];
+  /** With any of these nothing of the commit may be applied. */
+  failures: Failure[];
+}
+
+/**
+ * Reads what a PolicySync follows, and remembers it: while the commit stays the same, neither transfer nor parsing is needed to look
+ * for drift.
+ */
+export class RevisionReader {
+  readonly #read = new Map<string, { key: string; result: ReadRevision }>();
+
+  /** @param id of the PolicySync, its uid */
+  async read(
+    id: string,
+    source: Source,
+    { spec }: PolicySync,
+    options: DesiredOptions,
+    signal: AbortSignal,
+  ): Promise<ReadRevision> {
+    // Everything that the result depends on.
+    const keyOf = ({ oid, label }: Revision): string =>
+      JSON.stringify([oid, label, spec.path, options.mark, options.namespace]);
+    const head = await source.head(signal);
+    const known = this.#read.get(id);
+    if (known !== undefined && known.key === keyOf(head)) return known.result;
+
+    const snapshot = await source.read(head, spec.path, signal);
+    const objects: SourceObject[] = [];
+    const failures: Failure[] = [...snapshot.failures];
+    for (const file of snapshot.files) {
+      const read = readObjects(file);
+      objects.push(...read.objects);
+      failures.push(...read.failures);
+      // Parsing holds the only thread; everything else in this process gets its turn between two files.
+      await setImmediate();
+      signal.throwIfAborted();
+    }
+    const desired = desiredObjects(objects, options);
+    const result = {
+      revision: formatRevision(snapshot.revision),
+      commit: snapshot.commit,
+      objects: desired.objects,
+      failures: [...failures, ...desired.failures],
+    };
+    this.#read.set(id, { key: keyOf(snapshot.revision), result });
+    return result;
+  }
+
+  forget(id: string): void {
+    this.#read.delete(id);
+  }
+}

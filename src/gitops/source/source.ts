@@ -1,0 +1,25 @@
+import type { Failure, SourceFile } from '../read/objects.ts';
+import type { Commit } from './commit.ts';
+import type { Revision } from './reference.ts';
+
+/** What a commit holds, as far as policies are concerned. */
+export interface Snapshot {
+  revision: Revision;
+  commit: Commit;
+  files: SourceFile[];
+  /** What cannot be read for what it is: links, submodules, files that are too large. */
+  failures: Failure[];
+}
+
+/** Where policies come from. The reconciler knows no more of it than this. */
+export interface Source {
+  /** Which commit is followed now: asks the server, transfers nothing. */
+  head(signal: AbortSignal): Promise<Revision>;
+  /**
+   * The policies of that commit. The answer's revision is what was read: a branch may have moved meanwhile.
+   * @param path folder in the repository, as spec.path says it
+   */
+  read(revision: Revision, path: string | undefined, signal: AbortSignal): Promise<Snapshot>;
+  /** Gives back what was opened: key files. The copy of the repository stays for the next time. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,260 @@
+import { join } from 'node:path';
+import { BackstayError, describeError } from '../api/errors.ts';
+import type { PolicySync } from '../api/generated/types.ts';
+import { Secrets } from '../kube/builtin.ts';
+import type { Client } from '../kube/client.ts';
+import { isNotFound } from '../kube/kube-error.ts';
+import { type ApplyContext, type Change, isWrite, perform, rehearse } from './apply.ts';
+import type { DesiredObject, DesiredOptions } from './desired.ts';
+import { Ledger } from './ledger.ts';
+import type { LiveObjects } from './live.ts';
+import { markOf } from './ownership.ts';
+import { type InventoryEntry, plan, type Step } from './plan.ts';
+import type { Failure } from './read/objects.ts';
+import type { ReadRevision, RevisionReader } from './revision-reader.ts';
+import type { ServiceAccountClients } from './service-account.ts';
+import { type Access, accessOf, NO_ACCESS } from './source/access.ts';
+import { openGitSource } from './source/git-source.ts';
+import { referenceOf } from './source/reference.ts';
+import type { Source } from './source/source.ts';
+import { parseRepositoryURL, type RepositoryURL } from './source/url.ts';
+import type { Outcome } from './status.ts';
+import { conflictFailure, notesOf, summarise } from './wording.ts';
+
+/** What a synchronisation needs of its surroundings. */
+export interface Surroundings {
+  /** The operator's own client: for Secrets, and for nothing that is written. */
+  client: Pick<Client, 'get'>;
+  accounts: ServiceAccountClients;
+  reader: RevisionReader;
+  live: LiveObjects;
+  /** Whether there is a PolicySync with this mark. */
+  exists: (mark: string) => boolean;
+  validate: DesiredOptions['validate'];
+  /** Folder that copies of repositories are kept in. */
+  folder: string;
+  /** Called before the first write, with what will have been touched: it must be on record before it happens. */
+  announce: (revision: string, inventory: InventoryEntry[], signal: AbortSignal) => Promise<void>;
+}
+
+/**
+ * Makes the cluster say what the followed commit says: asks git, reads, validates, rehearses, and only then writes. Whatever goes wrong
+ * is in the outcome; only an abort of `stop`, the signal of the process, is thrown.
+ */
+export async function synchronise(
+  policySync: PolicySync,
+  surroundings: Surroundings,
+  signal: AbortSignal,
+  stop: AbortSignal,
+): Promise<{ outcome: Outcome; read: ReadRevision | undefined }> {
+  let read: ReadRevision | undefined;
+  try {
+    read = await readRevision(policySync, surroundings, signal);
+    const outcome = await applyRevision(policySync, read, surroundings, signal);
+    stop.throwIfAborted();
+    return { outcome, read };
+  } catch (error) {
+    stop.throwIfAborted();
+    return { outcome: failed(error, read?.revision), read };
+  }
+}
+
+/** Removes every object of the inventory that still carries the mark. Refusals are returned. */
+export async function removeAll(
+  policySync: PolicySync,
+  surroundings: Surroundings,
+  signal: AbortSignal,
+): Promise<{ changes: Change[]; failures: Failure[] }> {
+  const steps = await planFor(policySync, [], { ...surroundings, prune: true }, signal);
+  const changes: Change[] = [];
+  const context = await contextFor(policySync, surroundings, signal);
+  const failures = await perform(steps, context, (_step, change) =>
+    changes.push(...(change === undefined ? [] : [change])),
+  );
+  return { changes, failures };
+}
+
+async function readRevision(
+  policySync: PolicySync,
+  surroundings: Surroundings,
+  signal: AbortSignal,
+): Promise<ReadRevision> {
+  const { namespace, name, id } = identityOf(policySync);
+  const options = {
+    mark: markOf({ namespace, name }),
+    namespace: policySync.spec.targetNamespace ?? namespace,
+    validate: surroundings.validate,
+  };
+  const source = await openSource(policySync, surroundings, signal);
+  try {
+    return await surroundings.reader.read(id, source, policySync, options, signal);
+  } finally {
+    await source.close();
+  }
+}
+
+async function openSource(policySync: PolicySync, surroundings: Surroundings, signal: AbortSignal): Promise<Source> {
+  const { spec } = policySync;
+  const url = parseRepositoryURL(spec.url);
+  const reference = referenceOf(spec.ref);
+  const access = await readAccess(policySync, url, surroundings, signal);
+  return openGitSource({ url, reference, access, folder: join(surroundings.folder, identityOf(policySync).id) });
+}
+
+async function readAccess(
+  { spec, metadata }: PolicySync,
+  url: RepositoryURL,
+  { client }: Surroundings,
+  signal: AbortSignal,
+): Promise<Access> {
+  if (spec.secretRef === undefined) {
+    if (url.transport !== 'ssh') return NO_ACCESS;
+    throw new BackstayError('SecretNotFound', 'spec.secretRef is missing: ssh needs a key and the keys of the host', {
+      remedy: 'name a Secret with identity and known_hosts',
+    });
+  }
+  const where = { namespace: metadata.namespace, name: spec.secretRef.name };
+  const secret = await client.get(Secrets, where, { signal });
+  if (secret === undefined) {
+    throw new BackstayError(
+      'SecretNotFound',
+      `Secret ${where.namespace}/${where.name}, which spec.secretRef names, does not exist`,
+      { remedy: 'create it or correct spec.secretRef' },
+    );
+  }
+  return accessOf(secret.data ?? {}, url, `${where.namespace}/${where.name}`);
+}
+
+async function applyRevision(
+  policySync: PolicySync,
+  read: ReadRevision,
+  surroundings: Surroundings,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const { revision, objects } = read;
+  const inventory = inventoryOf(policySync);
+  if (read.failures.length > 0) return refused('ValidationFailed', revision, read.failures);
+  if (objects.length === 0 && inventory.length > 0) {
+    throw new BackstayError('EmptyRevision', `${revision} holds no policies, and nothing is pruned for that`, {
+      remedy: 'correct spec.path; to remove everything, delete the PolicySync with spec.deletionPolicy Delete',
+    });
+  }
+  const steps = await planFor(policySync, objects, { ...surroundings, prune: policySync.spec.prune !== false }, signal);
+  const conflicts = steps.flatMap((step) => (step.action === 'conflict' ? [conflictFailure(step)] : []));
+  if (conflicts.length > 0) return refused('ManagedByOther', revision, conflicts);
+
+  const ledger = new Ledger(inventory, steps);
+  if (!steps.some(isWrite))
+    return {
+      kind: 'applied',
+      revision,
+      inventory: ledger.final(),
+      objects: objects.length,
+      changes: [],
+      notes: notesOf(steps),
+    };
+
+  const context = await contextFor(policySync, surroundings, signal);
+  const refusals = await rehearse(steps, context);
+  if (refusals.length > 0) return refused('ApplyRefused', revision, refusals);
+
+  await surroundings.announce(revision, ledger.intended(), signal);
+  const changes: Change[] = [];
+  try {
+    const failures = await perform(steps, context, (step, change) => {
+      ledger.done(step);
+      if (change !== undefined) changes.push(change);
+    });
+    if (failures.length === 0)
+      return {
+        kind: 'applied',
+        revision,
+        inventory: ledger.final(),
+        objects: objects.length,
+        changes,
+        notes: notesOf(steps),
+      };
+    return { ...refused('ApplyIncomplete', revision, failures), inventory: ledger.intended(), changes };
+  } catch (error) {
+    // What was written stays, and is on record; the next reconciliation goes on from there.
+    return { ...failed(error, revision), inventory: ledger.intended(), changes };
+  }
+}
+
+async function planFor(
+  policySync: PolicySync,
+  desired: readonly DesiredObject[],
+  { live, exists, prune }: Surroundings & { prune: boolean },
+  signal: AbortSignal,
+): Promise<Step[]> {
+  const mark = markOf(identityOf(policySync));
+  const inventory = inventoryOf(policySync);
+  const ids = new Set([...desired, ...inventory].map(({ id }) => id));
+  const found = await live(ids, mark, signal);
+  return plan({
+    mark,
+    desired,
+    inventory,
+    live: (id) => found.get(id),
+    exists,
+    prune,
+    force: policySync.spec.force === true,
+  });
+}
+
+async function contextFor(
+  policySync: PolicySync,
+  { accounts }: Surroundings,
+  signal: AbortSignal,
+): Promise<ApplyContext> {
+  const { namespace, name } = identityOf(policySync);
+  const account = policySync.spec.serviceAccountName ?? 'default';
+  try {
+    await accounts.check(namespace, account);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    throw new BackstayError(
+      'ServiceAccountNotFound',
+      `ServiceAccount ${namespace}/${account}, which spec.serviceAccountName names, does not exist`,
+      {
+        remedy: 'create it, and a RoleBinding that lets it write policies',
+        cause: error,
+      },
+    );
+  }
+  return { client: accounts.as(namespace, account), mark: markOf({ namespace, name }), signal };
+}
+
+function inventoryOf({ status }: PolicySync): InventoryEntry[] {
+  return status?.inventory ?? [];
+}
+
+function identityOf({ metadata }: PolicySync): { namespace: string; name: string; id: string } {
+  const { namespace = '', name = '', uid } = metadata;
+  return { namespace, name, id: uid ?? `${namespace}.${name}` };
+}
+
+function failed(error: unknown, revision: string | undefined): Extract<Outcome, { kind: 'failed' }> {
+  const code = error instanceof BackstayError ? error.code : 'InternalError';
+  return {
+    kind: 'failed',
+    code,
+    message: describeError(error),
+    revision,
+    inventory: undefined,
+    failures: [],
+    changes: [],
+  };
+}
+
+function refused(code: string, revision: string, failures: Failure[]): Extract<Outcome, { kind: 'failed' }> {
+  return {
+    kind: 'failed',
+    code,
+    message: summarise(code, revision, failures),
+    revision,
+    inventory: undefined,
+    failures,
+    changes: [],
+  };
+}

@@ -1,0 +1,743 @@
+// needs: cluster
+// time-limit: 300s
+// A PolicySync against a real API server and a real git server: what a commit does to the cluster, and what it must not do.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Registry } from 'prom-client';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { parse } from 'yaml';
+import type { PolicySync, PolicySyncSpec } from '../../src/api/generated/types.ts';
+import { API_VERSION } from '../../src/api/group.ts';
+import { AppBindings, PolicySyncs, RestoreSessions, RetentionPolicies } from '../../src/api/kinds.ts';
+import { policySyncController } from '../../src/gitops/controller.ts';
+import { liveFrom } from '../../src/gitops/live.ts';
+import { createPolicySyncMetrics } from '../../src/gitops/metrics.ts';
+import { PolicySyncReconciler } from '../../src/gitops/reconciler.ts';
+import {
+  type CustomResourceDefinition,
+  CustomResourceDefinitions,
+  Namespaces,
+  type Role,
+  RoleBindings,
+  Roles,
+  ServiceAccounts,
+} from '../../src/kube/builtin.ts';
+import { Cache } from '../../src/kube/cache.ts';
+import type { Client } from '../../src/kube/client.ts';
+import type { EventToRecord } from '../../src/kube/events.ts';
+import { type KubeObject, keyOf, type ResourceType } from '../../src/kube/resource.ts';
+import { type ControlPlane, startControlPlane } from '../kube/control-plane.ts';
+import { until } from '../lab/process.ts';
+import { GitServer, type TestRepository } from './git-server.ts';
+
+interface Context {
+  plane: ControlPlane;
+  client: Client;
+  server: GitServer;
+  cache: Cache<PolicySync>;
+  stop: AbortController;
+  folder: string;
+  /** Of the test at hand. */
+  namespace: string;
+  repository: TestRepository;
+  reconciler: PolicySyncReconciler;
+  events: EventToRecord[];
+  /** Requests that change something, of the reconciler and of the service accounts it acts as. */
+  writes: string[];
+}
+
+const test = suite<Context>('policysync');
+const CRDS = new URL('../../manifests/crds/', import.meta.url);
+let serial = 0;
+
+test.before(async (context) => {
+  context.plane = await startControlPlane();
+  context.client = context.plane.client();
+  context.server = await GitServer.start();
+  context.folder = mkdtempSync(join(tmpdir(), 'backstay-policysync-'));
+  context.stop = new AbortController();
+  for (const file of readdirSync(CRDS).filter((name) => name.endsWith('.backstay.dev.yaml'))) {
+    const crd: CustomResourceDefinition = parse(readFileSync(new URL(file, CRDS), 'utf8'));
+    await context.client.apply(CustomResourceDefinitions, crd, { fieldManager: 'test' });
+  }
+  await until('the kinds are served', async () => {
+    const kinds: ResourceType[] = [PolicySyncs, RetentionPolicies, RestoreSessions, AppBindings];
+    for (const kind of kinds) await context.client.list(kind);
+    return true;
+  });
+  context.cache = new Cache({ client: context.client, type: PolicySyncs });
+  void context.cache.run(context.stop.signal);
+});
+
+test.after(async (context) => {
+  context.stop.abort();
+  await context.server.stop();
+  await context.plane[Symbol.asyncDispose]();
+  rmSync(context.folder, { recursive: true, force: true });
+});
+
+test.before.each(async (context) => {
+  serial += 1;
+  context.namespace = `test-${serial}`;
+  context.repository = context.server.repository(context.namespace);
+  context.events = [];
+  context.writes = [];
+  context.server.intercept = undefined;
+  await context.client.create(Namespaces, {
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: { name: context.namespace },
+  });
+  await account(context, 'git', [
+    { apiGroups: ['backstay.dev'], resources: ['*'], verbs: ['get', 'create', 'patch', 'delete'] },
+  ]);
+  context.reconciler = reconcilerOf(context);
+});
+
+function reconcilerOf(context: Context): PolicySyncReconciler {
+  const client = recording(context.client, context.writes);
+  const { cache: policySyncs, folder, events } = context;
+  return new PolicySyncReconciler({
+    client,
+    policySyncs,
+    folder,
+    live: liveFrom(client),
+    events: { record: (_object, event) => void events.push(event) },
+  });
+}
+
+/** A client that notes every write that is not a rehearsal. */
+function recording(client: Client, writes: string[]): Client {
+  return new Proxy(client, {
+    get(target, name, receiver) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (name === 'withToken') return (token: never) => recording(target.withToken(token), writes);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) => {
+        const last = args.at(-1) as { dryRun?: boolean } | undefined;
+        if (
+          ['create', 'apply', 'applyStatus', 'patch', 'replace', 'delete'].includes(String(name)) &&
+          last?.dryRun !== true
+        ) {
+          const [type, what] = args as [{ kind: string }, { name?: string; metadata?: { name?: string } }];
+          writes.push(`${String(name)} ${type.kind} ${what.metadata?.name ?? what.name}`);
+        }
+        return Reflect.apply(value, receiver === undefined ? target : target, args);
+      };
+    },
+  });
+}
+
+async function account({ client, namespace }: Context, name: string, rules: Role['rules']): Promise<void> {
+  const metadata = { name, namespace };
+  const group = 'rbac.authorization.k8s.io';
+  await client.apply(ServiceAccounts, { metadata }, { fieldManager: 'test' });
+  await client.apply(Roles, { metadata, rules }, { fieldManager: 'test' });
+  const subjects = [{ kind: 'ServiceAccount', name, namespace }];
+  await client.apply(
+    RoleBindings,
+    { metadata, roleRef: { apiGroup: group, kind: 'Role', name }, subjects },
+    { fieldManager: 'test' },
+  );
+}
+
+async function declare(context: Context, spec: Partial<PolicySyncSpec> = {}, name = 'policies'): Promise<PolicySync> {
+  const { client, server, repository, namespace, cache } = context;
+  const object = await client.apply(
+    PolicySyncs,
+    {
+      metadata: { name, namespace },
+      spec: { url: server.urlOf(repository), serviceAccountName: 'git', retryInterval: '5s', ...spec },
+    },
+    { fieldManager: 'test' },
+  );
+  await seen(cache, object);
+  return object;
+}
+
+async function seen(cache: Cache<PolicySync>, object: PolicySync): Promise<void> {
+  await until('the cache has seen the PolicySync', async () => {
+    const version = Number(cache.getByKey(keyOf(object))?.metadata.resourceVersion ?? 0);
+    return version >= Number(object.metadata.resourceVersion);
+  });
+}
+
+let requests = 0;
+
+/** Reconciles now, as somebody who sets the annotation does, and gives the PolicySync afterwards. */
+async function sync(context: Context, name = 'policies'): Promise<PolicySync> {
+  const { client, namespace, cache, reconciler } = context;
+  requests += 1;
+  const annotations = { 'backstay.dev/reconcile': `request-${requests}` };
+  const asked = await client.patch(
+    PolicySyncs,
+    { namespace, name },
+    { metadata: { annotations } },
+    { type: 'merge', fieldManager: 'test' },
+  );
+  await seen(cache, asked);
+  await reconciler.reconcile(`${namespace}/${name}`, context.stop.signal);
+  return present(await client.get(PolicySyncs, { namespace, name }));
+}
+
+function present<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('it is not there');
+  return value;
+}
+
+const condition = ({ status }: PolicySync, type: string): string | undefined => {
+  const found = status?.conditions?.find((one) => one.type === type);
+  return found === undefined ? undefined : `${found.status} ${found.reason}`;
+};
+
+const retention = (name: string, last: number, extra = ''): string =>
+  `apiVersion: ${API_VERSION}\nkind: RetentionPolicy\nmetadata:\n  name: ${name}\n${extra}spec:\n  successfulSnapshots:\n    last: ${last}\n`;
+
+async function retentions({ client, namespace }: Context): Promise<Record<string, number | undefined>> {
+  const all = await client.listAll(RetentionPolicies, { namespace });
+  return Object.fromEntries(all.map(({ metadata, spec }) => [metadata.name ?? '', spec.successfulSnapshots?.last]));
+}
+
+test('the first reconciliation applies the commit and says so in the status', async (context) => {
+  const oid = context.repository.commit(
+    { 'a.yaml': retention('daily', 7), 'b/c.yaml': `${retention('weekly', 4)}---\n${retention('monthly', 12)}` },
+    'Keep backups',
+  );
+  await declare(context);
+  const after = await sync(context);
+  assert.equal(await retentions(context), { daily: 7, monthly: 12, weekly: 4 });
+  assert.equal(
+    ['Ready', 'Reconciling', 'Stalled'].map((type) => condition(after, type)?.split(' ')[0]),
+    ['True', 'False', 'False'],
+  );
+  assert.is(after.status?.lastAppliedRevision, `main@sha1:${oid}`);
+  assert.is(after.status?.lastAttemptedRevision, `main@sha1:${oid}`);
+  assert.is(after.status?.observedGeneration, 1);
+  assert.is(after.status?.objects, 3);
+  assert.equal(
+    after.status?.inventory?.map(({ id, v }) => `${id} ${v}`),
+    ['daily', 'monthly', 'weekly'].map((name) => `${context.namespace}_${name}_backstay.dev_RetentionPolicy v1alpha1`),
+  );
+  assert.is(after.status?.history?.length, 1);
+  assert.match(after.status?.history?.[0]?.message ?? '', 'Created 3');
+  const daily = present(await context.client.get(RetentionPolicies, { namespace: context.namespace, name: 'daily' }));
+  assert.is(daily.metadata.labels?.['backstay.dev/policysync'], `${context.namespace}.policies`);
+  assert.equal(
+    context.events.map(({ type, reason }) => `${type} ${reason}`),
+    ['Normal ReconciliationSucceeded'],
+  );
+  assert.match(context.events[0]?.note ?? '', /“Keep backups” by Ada Author/);
+});
+
+test('a settled PolicySync writes nothing at all', async (context) => {
+  context.repository.commit({ 'a.yaml': retention('daily', 7), 'b.yaml': retention('weekly', 4) });
+  await declare(context);
+  await sync(context);
+  const { namespace, client, writes } = context;
+  const versions = async (): Promise<string> => {
+    const objects = [
+      ...(await client.listAll(RetentionPolicies, { namespace })),
+      ...(await client.listAll(PolicySyncs, { namespace })),
+    ];
+    return objects.map(({ metadata }) => metadata.resourceVersion).join();
+  };
+  const before = await versions();
+  writes.length = 0;
+  // A new process: nothing is remembered, and it is due at once.
+  for (let times = 0; times < 3; times += 1)
+    await reconcilerOf(context).reconcile(`${namespace}/policies`, context.stop.signal);
+  assert.equal(writes, []);
+  assert.is(await versions(), before);
+});
+
+test('a changed file changes its object alone, and a removed one is pruned', async (context) => {
+  context.repository.commit({
+    'a.yaml': retention('daily', 7),
+    'b.yaml': retention('weekly', 4),
+    'c.yaml': retention('yearly', 1),
+  });
+  await declare(context);
+  await sync(context);
+  context.repository.commit({ 'a.yaml': retention('daily', 8), 'c.yaml': null });
+  context.writes.length = 0;
+  const after = await sync(context);
+  assert.equal(await retentions(context), { daily: 8, weekly: 4 });
+  assert.equal(
+    context.writes.filter((write) => write.includes('RetentionPolicy')),
+    ['apply RetentionPolicy daily', 'delete RetentionPolicy yearly'],
+  );
+  assert.is(after.status?.inventory?.length, 2);
+});
+
+test('a field that is no longer in the file is removed from the object', async (context) => {
+  context.repository.commit({ 'a.yaml': `${retention('daily', 7)}    monthly: 3\n` });
+  await declare(context);
+  await sync(context);
+  context.repository.commit({ 'a.yaml': retention('daily', 7) });
+  await sync(context);
+  const daily = present(await context.client.get(RetentionPolicies, { namespace: context.namespace, name: 'daily' }));
+  assert.equal(daily.spec.successfulSnapshots, { last: 7 });
+});
+
+test('a rename creates the new object before it prunes the old one', async (context) => {
+  context.repository.commit({ 'a.yaml': retention('old', 7) });
+  await declare(context);
+  await sync(context);
+  context.writes.length = 0;
+  context.repository.commit({ 'a.yaml': retention('new', 7) });
+  await sync(context);
+  assert.equal(
+    context.writes.filter((write) => write.includes('RetentionPolicy')),
+    ['apply RetentionPolicy new', 'delete RetentionPolicy old'],
+  );
+});
+
+test('one bad file, and nothing of the commit is applied or pruned; every failure has its file, line and field', async (context) => {
+  context.repository.commit({ 'a.yaml': retention('daily', 7), 'b.yaml': retention('weekly', 4) });
+  await declare(context);
+  const good = await sync(context);
+  context.repository.commit({
+    'a.yaml': retention('daily', 99),
+    'b.yaml': null,
+    'bad/schema.yaml': retention('x', 7).replace('last: 7', 'last: many\n    dialy: 3'),
+    'bad/syntax.yaml': 'a: [1\n',
+    'bad/twice.yaml': `${retention('x', 7)}  successfulSnapshots: {}\n`,
+    'bad/pod.yaml': 'apiVersion: v1\nkind: Secret\nmetadata:\n  name: x\n',
+    'bad/run.yaml': `apiVersion: ${API_VERSION}\nkind: BackupSession\nmetadata:\n  name: x\nspec: {}\n`,
+  });
+  const after = await sync(context);
+  assert.equal(await retentions(context), { daily: 7, weekly: 4 });
+  assert.is(condition(after, 'Ready'), 'False ValidationFailed');
+  assert.is(condition(after, 'Stalled'), 'True ValidationFailed');
+  assert.is(after.status?.lastAppliedRevision, good.status?.lastAppliedRevision);
+  assert.is.not(after.status?.lastAttemptedRevision, good.status?.lastAttemptedRevision);
+  assert.equal(after.status?.inventory, good.status?.inventory);
+  const failures = after.status?.failures ?? [];
+  assert.equal([...new Set(failures.map(({ file }) => file))].sort(), [
+    'bad/pod.yaml',
+    'bad/run.yaml',
+    'bad/schema.yaml',
+    'bad/syntax.yaml',
+    'bad/twice.yaml',
+  ]);
+  assert.ok(failures.every(({ line }) => line !== undefined && line > 0));
+  const last = failures.find(({ field }) => field === 'spec.successfulSnapshots.last');
+  assert.equal(
+    [last?.file, last?.line, last?.object],
+    ['bad/schema.yaml', 7, `RetentionPolicy/${context.namespace}/x`],
+  );
+  assert.is(failures.find(({ field }) => field === 'spec.successfulSnapshots.dialy')?.line, 8);
+  assert.is(failures.find(({ file }) => file === 'bad/twice.yaml')?.line, 8);
+  const [, event] = context.events;
+  assert.is(event?.reason, 'ValidationFailed');
+
+  context.writes.length = 0;
+  await sync(context);
+  assert.is(context.events.length, 2, 'the same failure is told once');
+});
+
+test('a path that vanishes or loses its last policy prunes nothing', async (context) => {
+  context.repository.commit({ 'shop/a.yaml': retention('daily', 7), 'other.txt': '' });
+  await declare(context, { path: 'shop' });
+  await sync(context);
+  context.repository.commit({ 'shop/a.yaml': null, 'shop/README.md': '#' });
+  const emptied = await sync(context);
+  assert.is(condition(emptied, 'Ready'), 'False EmptyRevision');
+  context.repository.commit({ shop: null });
+  const vanished = await sync(context);
+  assert.is(condition(vanished, 'Ready'), 'False PathNotFound');
+  assert.equal(await retentions(context), { daily: 7 });
+  assert.is(vanished.status?.inventory?.length, 1);
+});
+
+test('a server that is away changes nothing but the condition, and the way back is told', async (context) => {
+  context.repository.commit({ 'a.yaml': retention('daily', 7) });
+  await declare(context);
+  await sync(context);
+  context.server.intercept = (request) => {
+    request.socket.destroy();
+    return true;
+  };
+  const away = await sync(context);
+  assert.is(condition(away, 'Ready'), 'False Unreachable');
+  assert.is(condition(away, 'Stalled'), 'False Unreachable');
+  context.server.intercept = undefined;
+  const back = await sync(context);
+  assert.is(condition(back, 'Ready'), 'True ReconciliationSucceeded');
+  assert.equal(
+    context.events.map(({ reason }) => reason),
+    ['ReconciliationSucceeded', 'Unreachable', 'ReconciliationSucceeded'],
+  );
+  assert.equal(await retentions(context), { daily: 7 });
+});
+
+test('an account without rights is told with the object, and nothing is applied by half', async (context) => {
+  await account(context, 'weak', [
+    { apiGroups: ['backstay.dev'], resources: ['retentionpolicies'], verbs: ['get', 'create', 'patch'] },
+  ]);
+  context.repository.commit({ 'a.yaml': retention('daily', 7), 'z.yaml': appBinding('shop') });
+  await declare(context, { serviceAccountName: 'weak' });
+  const after = await sync(context);
+  assert.is(condition(after, 'Ready'), 'False ApplyRefused');
+  assert.equal(await retentions(context), {});
+  const [failure] = after.status?.failures ?? [];
+  assert.equal([failure?.file, failure?.object], ['z.yaml', `AppBinding/${context.namespace}/shop`]);
+  assert.match(failure?.message ?? '', /forbidden/i);
+  assert.is(after.status?.inventory, undefined);
+
+  // It may not delete either, so a commit that prunes is not begun.
+  context.repository.commit({ 'z.yaml': null, 'b.yaml': retention('weekly', 4) });
+  await sync(context);
+  context.repository.commit({ 'b.yaml': null, 'a.yaml': retention('daily', 8) });
+  const pruning = await sync(context);
+  assert.is(condition(pruning, 'Ready'), 'False ApplyRefused');
+  assert.match(pruning.status?.failures?.[0]?.message ?? '', 'cannot be pruned');
+  assert.equal(await retentions(context), { daily: 7, weekly: 4 });
+});
+
+test('an account that is not there is named', async (context) => {
+  context.repository.commit({ 'a.yaml': retention('daily', 7) });
+  await declare(context, { serviceAccountName: 'nobody' });
+  assert.is(condition(await sync(context), 'Ready'), 'False ServiceAccountNotFound');
+});
+
+test('an object in another namespace is refused to an account that has no rights there', async (context) => {
+  context.repository.commit({ 'a.yaml': retention('daily', 7, '  namespace: default\n') });
+  await declare(context);
+  const after = await sync(context);
+  assert.is(condition(after, 'Ready'), 'False ApplyRefused');
+  assert.is(after.status?.failures?.[0]?.object, 'RetentionPolicy/default/daily');
+});
+
+test('what somebody changes or deletes in the cluster is put right', async (context) => {
+  context.repository.commit({ 'a.yaml': retention('daily', 7), 'b.yaml': retention('weekly', 4) });
+  await declare(context);
+  await sync(context);
+  const { client, namespace } = context;
+  await client.patch(
+    RetentionPolicies,
+    { namespace, name: 'daily' },
+    { spec: { successfulSnapshots: { last: 1 } } },
+    { type: 'merge', fieldManager: 'kubectl-edit' },
+  );
+  await client.delete(RetentionPolicies, { namespace, name: 'weekly' });
+  const after = await sync(context);
+  assert.equal(await retentions(context), { daily: 7, weekly: 4 });
+  assert.match(after.status?.history?.[0]?.message ?? '', 'Created 1, changed 1');
+});
+
+test('what others add beside the written fields stays, and is no drift', async (context) => {
+  context.repository.commit({ 'a.yaml': retention('daily', 7) });
+  await declare(context);
+  await sync(context);
+  const { client, namespace, writes } = context;
+  await client.patch(
+    RetentionPolicies,
+    { namespace, name: 'daily' },
+    { metadata: { labels: { team: 'shop' } } },
+    { type: 'merge', fieldManager: 'kubectl-label' },
+  );
+  writes.length = 0;
+  await sync(context);
+  assert.equal(
+    writes.filter((write) => write.includes('RetentionPolicy')),
+    [],
+  );
+});
+
+test('an object that Flux or another PolicySync manages is a conflict, until spec.force says otherwise', async (context) => {
+  const { client, namespace, repository } = context;
+  repository.commit({ 'a.yaml': retention('daily', 7), 'b.yaml': retention('weekly', 4) });
+  const metadata = { name: 'daily', namespace, labels: { 'kustomize.toolkit.fluxcd.io/name': 'apps' } };
+  await client.apply(
+    RetentionPolicies,
+    { metadata, spec: { successfulSnapshots: { last: 1 } } },
+    { fieldManager: 'kustomize-controller' },
+  );
+  await declare(context);
+  const refused = await sync(context);
+  assert.is(condition(refused, 'Ready'), 'False ManagedByOther');
+  assert.match(refused.status?.failures?.[0]?.message ?? '', 'Flux (Kustomization apps)');
+  assert.equal(await retentions(context), { daily: 1 });
+  await declare(context, { force: true });
+  await sync(context);
+  assert.equal(await retentions(context), { daily: 7, weekly: 4 });
+
+  await declare(context, {}, 'second');
+  const second = await sync(context, 'second');
+  assert.is(condition(second, 'Ready'), 'False ManagedByOther');
+  assert.match(second.status?.failures?.[1]?.message ?? '', `PolicySync ${namespace}/policies`);
+});
+
+test('an unmanaged object is adopted where it agrees, and told field by field where it does not', async (context) => {
+  const { client, namespace, repository } = context;
+  const make = (name: string, last: number): Promise<KubeObject> =>
+    client.apply(
+      RetentionPolicies,
+      { metadata: { name, namespace }, spec: { successfulSnapshots: { last } } },
+      { fieldManager: 'kubectl' },
+    );
+  await make('same', 7);
+  repository.commit({ 'a.yaml': retention('same', 7) });
+  await declare(context);
+  assert.is(condition(await sync(context), 'Ready'), 'True ReconciliationSucceeded');
+  await make('other', 1);
+  repository.commit({ 'b.yaml': retention('other', 7) });
+  const refused = await sync(context);
+  assert.is(condition(refused, 'Ready'), 'False ApplyRefused');
+  assert.match(refused.status?.failures?.[0]?.message ?? '', /spec\.successfulSnapshots\.last.*kubectl.*spec\.force/s);
+  assert.is(refused.status?.failures?.[0]?.file, 'b.yaml');
+});
+
+test('an object that says so is not pruned, nor is one that lost our mark', async (context) => {
+  const { client, namespace, repository } = context;
+  repository.commit({
+    'a.yaml': retention('kept', 7, '  annotations:\n    backstay.dev/prune: disabled\n'),
+    'b.yaml': retention('taken', 7),
+    'c.yaml': retention('rest', 1),
+  });
+  await declare(context);
+  await sync(context);
+  await client.patch(
+    RetentionPolicies,
+    { namespace, name: 'taken' },
+    { metadata: { labels: { 'backstay.dev/policysync': null } } },
+    { type: 'merge', fieldManager: 'test' },
+  );
+  repository.commit({ 'a.yaml': null, 'b.yaml': null });
+  await sync(context);
+  assert.equal(await retentions(context), { kept: 7, rest: 1, taken: 7 });
+});
+
+test('a suspended PolicySync does nothing, and goes on when it is resumed', async (context) => {
+  context.repository.commit({ 'a.yaml': retention('daily', 7) });
+  await declare(context);
+  await sync(context);
+  await declare(context, { suspend: true });
+  context.repository.commit({ 'a.yaml': retention('daily', 8) });
+  context.server.requests.length = 0;
+  const asleep = await sync(context);
+  assert.equal(context.server.requests, []);
+  assert.equal(await retentions(context), { daily: 7 });
+  assert.is(asleep.status?.observedGeneration, asleep.metadata.generation);
+  await declare(context, { suspend: false });
+  await context.reconciler.reconcile(`${context.namespace}/policies`, context.stop.signal);
+  assert.equal(await retentions(context), { daily: 8 });
+});
+
+test('the reconcile annotation is acted upon once, and echoed', async (context) => {
+  context.repository.commit({ 'a.yaml': retention('daily', 7) });
+  await declare(context);
+  await sync(context);
+  const before = context.server.requests.length;
+  const after = await sync(context);
+  assert.is(after.status?.lastHandledReconcileAt, after.metadata.annotations?.['backstay.dev/reconcile']);
+  const asked = context.server.requests.length;
+  assert.ok(asked > before);
+  await seen(context.cache, after);
+  const result = await context.reconciler.reconcile(`${context.namespace}/policies`, context.stop.signal);
+  assert.is(context.server.requests.length, asked);
+  assert.ok((result?.requeueAfterSeconds ?? 0) > 30);
+});
+
+test('a restore in git runs once: deleted, it is not made again', async (context) => {
+  const { client, namespace, repository } = context;
+  repository.commit({ 'a.yaml': retention('daily', 7), 'r.yaml': restore('back') });
+  await declare(context);
+  const first = await sync(context);
+  assert.is(condition(first, 'Ready'), 'True ReconciliationSucceeded', JSON.stringify(first.status?.failures));
+  await client.delete(RestoreSessions, { namespace, name: 'back' });
+  const after = await sync(context);
+  assert.is(await client.get(RestoreSessions, { namespace, name: 'back' }), undefined);
+  assert.match(
+    after.status?.conditions?.find(({ type }) => type === 'Ready')?.message ?? '',
+    'rename it to restore again',
+  );
+});
+
+test('deleting a PolicySync leaves its objects, unless it says Delete', async (context) => {
+  const { client, namespace, repository, reconciler, cache } = context;
+  repository.commit({
+    'a.yaml': retention('daily', 7),
+    'b.yaml': retention('kept', 1, '  annotations:\n    backstay.dev/prune: disabled\n'),
+  });
+  const gone = async (name: string): Promise<void> => {
+    await client.delete(PolicySyncs, { namespace, name });
+    const left = await client.get(PolicySyncs, { namespace, name });
+    if (left !== undefined) {
+      await seen(cache, left);
+      await reconciler.reconcile(`${namespace}/${name}`, context.stop.signal);
+    }
+    await until(
+      'the PolicySync is gone',
+      async () => (await client.get(PolicySyncs, { namespace, name })) === undefined,
+    );
+    await until('the cache knows', async () => cache.getByKey(`${namespace}/${name}`) === undefined);
+    await reconciler.reconcile(`${namespace}/${name}`, context.stop.signal);
+  };
+  const orphaning = await declare(context);
+  await sync(context);
+  assert.ok(readdirSync(context.folder).includes(orphaning.metadata.uid ?? ''));
+  await gone('policies');
+  assert.equal(await retentions(context), { daily: 7, kept: 1 });
+  assert.not.ok(readdirSync(context.folder).includes(orphaning.metadata.uid ?? ''));
+
+  // What the first one left behind is free for the second.
+  await declare(context, { deletionPolicy: 'Delete' }, 'second');
+  const second = await sync(context, 'second');
+  assert.is(condition(second, 'Ready'), 'True ReconciliationSucceeded');
+  assert.equal(second.metadata.finalizers, ['backstay.dev/cleanup']);
+  await gone('second');
+  assert.equal(await retentions(context), { kept: 1 });
+});
+
+test('a PolicySync whose account is gone lets go of its objects, so that its namespace can end', async (context) => {
+  const { client, namespace, repository, cache, events } = context;
+  repository.commit({ 'a.yaml': retention('daily', 7) });
+  await declare(context, { deletionPolicy: 'Delete' });
+  await sync(context);
+  await client.delete(ServiceAccounts, { namespace, name: 'git' });
+  await client.delete(PolicySyncs, { namespace, name: 'policies' });
+  await seen(cache, present(await client.get(PolicySyncs, { namespace, name: 'policies' })));
+  await reconcilerOf(context).reconcile(`${namespace}/policies`, context.stop.signal);
+  assert.is(await client.get(PolicySyncs, { namespace, name: 'policies' }), undefined);
+  assert.ok(events.some(({ reason }) => reason === 'Orphaned'));
+});
+
+test('a process that dies between two writes leaves nothing that the next one does not know of', async (context) => {
+  const { namespace, repository, client, cache, folder, stop } = context;
+  repository.commit({ 'a.yaml': retention('first', 1) });
+  await declare(context);
+  await sync(context);
+  repository.commit({ 'b.yaml': retention('half', 2), 'c.yaml': appBinding('shop') });
+  const death = new AbortController();
+  const dying = new Proxy(client, {
+    get: (target, name) => {
+      if (name !== 'withToken') return Reflect.get(target, name, target).bind(target);
+      return (token: never) => {
+        const as = target.withToken(token);
+        return new Proxy(as, {
+          get: (inner, method) => {
+            if (method !== 'apply') return Reflect.get(inner, method, inner).bind(inner);
+            return async (...args: Parameters<Client['apply']>) => {
+              const done = await inner.apply(...args);
+              if (args[2].dryRun !== true) death.abort(new Error('killed'));
+              return done;
+            };
+          },
+        });
+      };
+    },
+  });
+  const dead = new PolicySyncReconciler({
+    client: dying,
+    policySyncs: cache,
+    folder,
+    live: liveFrom(client),
+    events: { record: () => {} },
+  });
+  await until(
+    'the cache is up to date',
+    async () => cache.getByKey(`${namespace}/policies`)?.status?.inventory?.length === 1,
+  );
+  let reason: unknown;
+  await dead.reconcile(`${namespace}/policies`, death.signal).catch((error: unknown) => {
+    reason = error;
+  });
+  assert.match(String(reason), 'killed');
+  const between = present(await client.get(PolicySyncs, { namespace, name: 'policies' }));
+  assert.is(between.status?.inventory?.length, 3, 'what is begun is on record');
+  assert.is(condition(between, 'Ready'), 'Unknown Progressing');
+
+  // The commit after it no longer has the object that was made last.
+  repository.commit({ 'b.yaml': null, 'c.yaml': null, 'a.yaml': retention('first', 3) });
+  await seen(cache, between);
+  await reconcilerOf(context).reconcile(`${namespace}/policies`, stop.signal);
+  assert.equal(await retentions(context), { first: 3 });
+  assert.equal(await client.listAll(AppBindings, { namespace }), []);
+  const after = present(await client.get(PolicySyncs, { namespace, name: 'policies' }));
+  assert.is(after.status?.inventory?.length, 1);
+});
+
+test('two hundred policies arrive in one reconciliation, and the next one asks for nothing', async (context) => {
+  context.repository.commit(
+    Object.fromEntries(
+      Array.from({ length: 200 }, (_, index) => [`p/${index}.yaml`, retention(`r${index}`, index + 1)]),
+    ),
+  );
+  await declare(context);
+  const after = await sync(context);
+  assert.is(after.status?.objects, 200);
+  assert.is(Object.keys(await retentions(context)).length, 200);
+  context.writes.length = 0;
+  await sync(context);
+  assert.equal(context.writes, [`applyStatus PolicySync policies`]);
+});
+
+test('the controller follows the branch by itself, and puts drift right at its interval', async (context) => {
+  const { client, namespace, repository, cache: policySyncs, folder, events } = context;
+  const registry = new Registry();
+  const stop = new AbortController();
+  const controller = policySyncController({
+    ...{ client, policySyncs, folder, live: liveFrom(client), metrics: createPolicySyncMetrics(registry) },
+    events: { record: (_object, event) => void events.push(event) },
+  });
+  const running = controller.run(stop.signal);
+  try {
+    repository.commit({ 'a.yaml': retention('daily', 7) });
+    await declare(context, { interval: '5s' });
+    await until('the first commit is there', async () => (await retentions(context)).daily === 7);
+    repository.commit({ 'a.yaml': retention('daily', 8) });
+    await until('the second commit is there', async () => (await retentions(context)).daily === 8);
+    await client.delete(RetentionPolicies, { namespace, name: 'daily' });
+    await until('what was deleted is there again', async () => (await retentions(context)).daily === 8);
+    const text = await registry.metrics();
+    assert.match(text, `backstay_policysync_ready{namespace="${namespace}",name="policies"} 1`);
+    assert.match(text, `backstay_policysync_objects{namespace="${namespace}",name="policies"} 1`);
+    await client.delete(PolicySyncs, { namespace, name: 'policies' });
+    await until(
+      'its metrics are gone',
+      async () => !(await registry.metrics()).includes(`_ready{namespace="${namespace}"`),
+    );
+  } finally {
+    stop.abort();
+    await running;
+  }
+});
+
+test('a commit with an alias bomb or a link says so, and leaves the rest of the process alone', async (context) => {
+  const bomb = [
+    'a: &a [x, x, x, x, x, x, x, x, x]',
+    ...[...'bcdefgh'].map((name, index) => `${name}: &${name} [${Array(9).fill(`*${'abcdefg'[index]}`).join(', ')}]`),
+  ];
+  context.repository.commit({ 'bomb.yaml': bomb.join('\n'), 'a.yaml': retention('daily', 7) });
+  symlinkSync('/etc/passwd', join(context.repository.folder, 'link.yaml'));
+  context.repository.commit({});
+  await declare(context);
+  const after = await sync(context);
+  assert.is(condition(after, 'Ready'), 'False ValidationFailed');
+  assert.equal(after.status?.failures?.map(({ file }) => file).sort(), ['bomb.yaml', 'link.yaml']);
+  assert.equal(await retentions(context), {});
+});
+
+function appBinding(name: string): string {
+  return `apiVersion: ${API_VERSION}\nkind: AppBinding\nmetadata:\n  name: ${name}\nspec:\n  type: mongodb\n  clientConfig:\n    url: mongodb://db:27017\n`;
+}
+
+function restore(name: string): string {
+  return [
+    `apiVersion: ${API_VERSION}`,
+    'kind: RestoreSession',
+    'metadata:',
+    `  name: ${name}`,
+    'spec:',
+    '  target: {name: shop}',
+    '  dataSource: {repository: shop}',
+    '  addon: {name: mongodb-addon, tasks: [{name: logical-backup-restore}]}',
+    '',
+  ].join('\n');
+}
+
+test.run();
