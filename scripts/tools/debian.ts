@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BackstayError } from '../../src/api/errors.ts';
+import { exclusive } from './cache.ts';
+import type { Say } from './go.ts';
+import type { DebianPackage, DebianSource } from './registry.ts';
+import { run } from './run.ts';
+
+/** Unpacks Debian packages below `folder` without installing them; `versions` in it says which ones they are. */
+export async function unpackDebian(source: DebianSource, folder: string, say: Say): Promise<void> {
+  const versions: string[] = [];
+  for (const wanted of source.packages) {
+    say(`downloading ${wanted.name} with apt-get`);
+    const { file, version } = await download(wanted, folder, say);
+    await run('dpkg-deb', ['--extract', file, folder]);
+    await rm(file);
+    versions.push(`${wanted.name} ${version}`);
+  }
+  await writeFile(join(folder, 'versions'), `${versions.join('\n')}\n`);
+}
+
+async function download(wanted: DebianPackage, folder: string, say: Say): Promise<{ file: string; version: string }> {
+  const pinned = `${wanted.name}=${wanted.version}`;
+  const attempts: [specification: string, prepare: () => Promise<unknown>][] = [
+    [pinned, async () => {}],
+    [pinned, () => refreshLists(say)],
+    [wanted.name, async () => say(`${pinned} is gone from the mirror: taking the current ${wanted.name}`)],
+  ];
+  let failure: unknown;
+  for (const [specification, prepare] of attempts) {
+    await prepare();
+    try {
+      // apt checks the file against its signed index, whichever version it is.
+      await run('apt-get', ['download', '--quiet', '-o', 'APT::Sandbox::User=root', specification], { cwd: folder });
+      return await check(wanted, folder);
+    } catch (error) {
+      if (error instanceof BackstayError && error.code !== 'CommandFailed') throw error;
+      failure = error;
+    }
+  }
+  throw new BackstayError('NoSuchTool', `Debian package ${wanted.name} cannot be downloaded`, {
+    remedy: 'run apt-get update as root and see what it says',
+    cause: failure,
+  });
+}
+
+async function check(wanted: DebianPackage, folder: string): Promise<{ file: string; version: string }> {
+  const name = (await readdir(folder)).find((file) => file.startsWith(`${wanted.name}_`) && file.endsWith('.deb'));
+  if (name === undefined) throw new BackstayError('NoSuchTool', `apt-get left no file for ${wanted.name}`);
+  const file = join(folder, name);
+  const version = (await run('dpkg-deb', ['--field', file, 'Version'])).trim();
+  const architecture = (await run('dpkg-deb', ['--field', file, 'Architecture'])).trim();
+  const expected = wanted.sha256[architecture];
+  if (version === wanted.version && expected !== undefined) {
+    const actual = createHash('sha256')
+      .update(await readFile(file))
+      .digest('hex');
+    if (actual !== expected) {
+      throw new BackstayError('WrongDigest', `${name} has SHA-256 ${actual}, and ${expected} is pinned`);
+    }
+  }
+  return { file, version };
+}
+
+let refreshed: Promise<unknown> | undefined;
+
+/** Updates apt's lists once per process; needs root. */
+function refreshLists(say: Say): Promise<unknown> {
+  refreshed ??= (async () => {
+    await using _lock = await exclusive('apt-get update');
+    say('updating the package lists (apt-get update)');
+    await run('apt-get', ['update', '--quiet']);
+  })();
+  return refreshed;
+}

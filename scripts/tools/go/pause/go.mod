@@ -1,0 +1,3 @@
+module backstay.dev/tools/pause
+
+go 1.26.0
