@@ -27,7 +27,13 @@ export function generateKustomization(kinds: readonly KindSource[]): string {
 
 /** The CustomResourceDefinition of a kind as an object. */
 export function crd(kind: KindSource): object {
-  const schema = lower(kind.schema);
+  const { status, ...described } = kind.schema.properties ?? {};
+  const schema = lower({ ...kind.schema, properties: described }, true);
+  const properties = {
+    ...TYPE_META,
+    ...(schema.properties as object),
+    ...(status && { status: lower(status, false) }),
+  };
   const hasStatus = kind.schema.properties?.status !== undefined;
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
@@ -55,7 +61,7 @@ export function crd(kind: KindSource): object {
           ...(hasStatus ? { subresources: { status: {} } } : {}),
           additionalPrinterColumns: kind.printerColumns,
           schema: {
-            openAPIV3Schema: { ...schema, properties: { ...TYPE_META, ...(schema.properties as object) } },
+            openAPIV3Schema: { ...schema, properties },
           },
         },
       ],
@@ -63,17 +69,26 @@ export function crd(kind: KindSource): object {
   };
 }
 
-/** JSON Schema 2020-12 as OpenAPI 3.0 says it: there exclusive bounds are flags beside minimum and maximum. */
-function lower(schema: Schema): Record<string, unknown> {
+/**
+ * JSON Schema 2020-12 as OpenAPI 3.0 says it: there exclusive bounds are flags beside minimum and maximum.
+ *
+ * Where `open`, the API server keeps fields that the schema does not know. Otherwise it would drop a misspelt one without a word (or stop a
+ * strict client at it, before anything else is looked at); so the webhook refuses it beside everything else that is wrong, and where there
+ * is no webhook the operator still sees it and says so.
+ */
+function lower(schema: Schema, open: boolean): Record<string, unknown> {
   const { exclusiveMinimum, exclusiveMaximum, properties, items, additionalProperties, ...rest } = schema;
   return {
     ...rest,
+    ...(open && properties !== undefined ? { 'x-kubernetes-preserve-unknown-fields': true } : {}),
     ...(exclusiveMinimum === undefined ? {} : { minimum: exclusiveMinimum, exclusiveMinimum: true }),
     ...(exclusiveMaximum === undefined ? {} : { maximum: exclusiveMaximum, exclusiveMaximum: true }),
     ...(properties === undefined
       ? {}
-      : { properties: Object.fromEntries(Object.entries(properties).map(([key, child]) => [key, lower(child)])) }),
-    ...(items === undefined ? {} : { items: lower(items) }),
-    ...(additionalProperties === undefined ? {} : { additionalProperties: lower(additionalProperties) }),
+      : {
+          properties: Object.fromEntries(Object.entries(properties).map(([key, child]) => [key, lower(child, open)])),
+        }),
+    ...(items === undefined ? {} : { items: lower(items, open) }),
+    ...(additionalProperties === undefined ? {} : { additionalProperties: lower(additionalProperties, open) }),
   };
 }

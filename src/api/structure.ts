@@ -109,7 +109,7 @@ function walk(schema: Schema, value: unknown, path: string, collected: Collected
 function unknownField(schema: Schema, key: string, path: string): Cause {
   const known = Object.keys(schema.properties ?? {});
   const hint = didYouMean(key, known) || `; the fields here are ${known.join(', ')}`;
-  return { field: joinPath(path, key), reason: 'FieldValueForbidden', message: `unknown field${hint}` };
+  return { field: joinPath(path, key), reason: 'FieldValueInvalid', message: `unknown field${hint}` };
 }
 
 function checkDuplicates(schema: Schema, list: unknown[], path: string, causes: Cause[]): void {

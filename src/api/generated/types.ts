@@ -1008,9 +1008,9 @@ export interface BackupStorageSpec {
    */
   default?: boolean;
   /**
-   * What happens to the marker that Backstay keeps in the storage when the object is deleted. Delete: it stays. WipeOut: it is removed. Repositories have a policy of their own.
+   * What happens to the data when the object is deleted. Delete: the object goes, and everything in the storage stays, the marker too. Repositories have a policy of their own.
    */
-  deletionPolicy?: 'Delete' | 'WipeOut';
+  deletionPolicy?: 'Delete';
   /**
    * What is laid over the Pods that look after the storage.
    */

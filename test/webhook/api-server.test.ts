@@ -1,0 +1,266 @@
+// needs: cluster
+// time-limit: 180s
+// The webhook before a real API server, registered by its own manifests.
+import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { parseAllDocuments, stringify } from 'yaml';
+import { BackupConfigurations, BackupStorages } from '../../src/api/kinds.ts';
+import {
+  MutatingWebhookConfigurations,
+  Namespaces,
+  Secrets,
+  Services,
+  ValidatingWebhookConfigurations,
+} from '../../src/kube/builtin.ts';
+import type { Client } from '../../src/kube/client.ts';
+import { KubeError } from '../../src/kube/kube-error.ts';
+import { silent } from '../../src/kube/log.ts';
+import { runWebhook } from '../../webhook/run.ts';
+import { installCrds, kubectl } from '../api/crds.ts';
+import { addon, binding, configuration, type Loose, repository, session, storage } from '../api/objects.ts';
+import { type ControlPlane, startControlPlane } from '../kube/control-plane.ts';
+import { until } from '../lab/process.ts';
+
+const test = suite('the webhook before a real API server');
+const manifests = join(import.meta.dirname, '../../manifests/base/webhook');
+const system = 'backstay-system';
+const stop = new AbortController();
+let plane: ControlPlane;
+let client: Client;
+let running: Promise<void>;
+let metricsUrl: string;
+
+test.before(async () => {
+  plane = await startControlPlane();
+  client = plane.client({ qps: 1000, burst: 1000 });
+  await installCrds(client);
+  for (const name of [system, 'shop', 'vault']) {
+    await client.create(Namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
+  }
+  const host = new URL(plane.server).hostname;
+  const listening = Promise.withResolvers<{ port: number; metricsPort: number }>();
+  const names = {
+    namespace: system,
+    service: 'backstay-webhook',
+    secret: 'backstay-webhook-ca',
+    configurations: 'backstay',
+  };
+  running = runWebhook({
+    ...{ ...names, client, host, port: 0, metricsPort: 0, drainMs: 0, log: silent, signal: stop.signal },
+    onListening: listening.resolve,
+  });
+  const ports = await listening.promise;
+  metricsUrl = `http://${host}:${ports.metricsPort}`;
+  // There are no Pods here: the Service is another name for where the webhook listens.
+  const service = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'backstay-webhook', namespace: system } };
+  await client.create(Services, { ...service, spec: { type: 'ExternalName', externalName: host } } as Loose);
+  for (const [type, file] of [
+    [MutatingWebhookConfigurations, 'mutating.yaml'],
+    [ValidatingWebhookConfigurations, 'validating.yaml'],
+  ] as const) {
+    const [document] = parseAllDocuments(readFileSync(join(manifests, file), 'utf8'));
+    const object = document?.toJS() as Loose;
+    for (const webhook of object.webhooks) webhook.clientConfig.service.port = ports.port;
+    await client.apply(type, object, { fieldManager: 'flux', force: true });
+  }
+});
+
+test.after(async () => {
+  stop.abort();
+  await running;
+  await plane?.[Symbol.asyncDispose]();
+});
+
+/** Runs kubectl with objects in a file. */
+async function run(args: string[], ...objects: Loose[]) {
+  const file = join(plane.folder, 'objects.yaml');
+  await writeFile(file, objects.map((object) => stringify(object, { version: '1.1' })).join('---\n'));
+  return await kubectl(plane.kubeconfig, [...args, '-f', file]);
+}
+
+async function refusal(call: Promise<unknown>): Promise<KubeError> {
+  try {
+    await call;
+  } catch (error) {
+    assert.instance(error, KubeError);
+    return error as KubeError;
+  }
+  return assert.unreachable('the API server took it') as never;
+}
+
+test('it publishes its authority once the configurations are there, under a field manager of its own', async () => {
+  await until(
+    'the configurations trust the webhook',
+    async () => {
+      const live = await client.get(ValidatingWebhookConfigurations, { name: 'backstay' });
+      return live?.webhooks?.every(({ clientConfig }) => clientConfig.caBundle !== undefined) === true;
+    },
+    { timeoutMs: 30_000 },
+  );
+  for (const type of [MutatingWebhookConfigurations, ValidatingWebhookConfigurations]) {
+    const live = await client.get(type, { name: 'backstay' });
+    const owners = live?.metadata.managedFields ?? [];
+    const mine = owners.find(({ manager }) => manager === 'backstay-webhook-ca');
+    assert.match(JSON.stringify(mine?.fieldsV1), 'f:caBundle');
+    assert.not.match(JSON.stringify(mine?.fieldsV1), 'f:rules');
+    const theirs = owners.find(({ manager }) => manager === 'flux');
+    assert.not.match(JSON.stringify(theirs?.fieldsV1), 'f:caBundle');
+  }
+});
+
+test('the key of the authority lies in a Secret and nowhere else', async () => {
+  const secret = await client.get(Secrets, { namespace: system, name: 'backstay-webhook-ca' });
+  assert.equal(Object.keys(secret?.data ?? {}).sort(), ['ca.crt', 'tls.crt', 'tls.key']);
+});
+
+test('kubectl is told of a wrong cron and a session that is there twice in one answer, by their paths', async () => {
+  const object = configuration({ sessions: [session({ scheduler: { schedule: '0 3 * * 7' } }), session()] });
+  const { code, stderr } = await run(['apply', '--dry-run=server'], object);
+  assert.is(code, 1);
+  assert.match(stderr, 'The BackupConfiguration "orders" is invalid:');
+  assert.match(stderr, '* spec.sessions[1]: name "nightly" is there already');
+  assert.match(stderr, '* spec.sessions[0].scheduler.schedule: day of the week "7" must lie between 0 and 6');
+});
+
+test('an unknown field, a wrong cron and a session that is there twice are in one answer', async () => {
+  const object = configuration({
+    sesions: [],
+    sessions: [session({ scheduler: { schedule: '0 3 * * 7' } }), session()],
+  });
+  const { code, stderr } = await run(['apply', '--dry-run=server'], object);
+  assert.is(code, 1);
+  assert.match(stderr, '* spec.sesions: unknown field; did you mean sessions');
+  assert.match(stderr, '* spec.sessions[1]:');
+  assert.match(stderr, '* spec.sessions[0].scheduler.schedule:');
+});
+
+test('an unknown field is refused on every road, deep inside as well', async () => {
+  const object = configuration({ sessions: [session({ scheduler: { schedule: '@daily', tymeZone: 'UTC' } })] }, 'deep');
+  for (const road of [['--server-side'], ['--validate=ignore'], ['--validate=strict']]) {
+    const { code, stderr } = await run(['apply', '--dry-run=server', ...road], object);
+    assert.is(code, 1, road.join(' '));
+    assert.match(stderr, 'spec.sessions[0].scheduler.tymeZone: unknown field; did you mean timeZone');
+  }
+});
+
+test('a password in a URL is refused before the API server could repeat it', async () => {
+  const { stderr } = await run(['apply'], binding({ clientConfig: { url: 'mongodb://me:hunter2@db' } }));
+  assert.match(stderr, 'spec.clientConfig.url');
+  assert.not.match(stderr, 'hunter2');
+});
+
+test('objects may come in any order: what is missing is a warning', async () => {
+  const { code, stderr } = await run(['apply'], configuration());
+  assert.is(code, 0, stderr);
+  assert.match(stderr, 'Warning: spec.backends[0].storageRef: BackupStorage shop/s3 does not exist yet');
+  await run(
+    ['apply'],
+    storage({ default: true }),
+    addon({ backupTasks: [{ name: 'logical-backup', function: 'backup' }] }),
+  );
+  await until('the caches know them', async () => {
+    const again = await run(['apply', '--dry-run=server'], configuration({ paused: true }));
+    return again.code === 0 && !again.stderr.includes('BackupStorage') && !again.stderr.includes('Addon');
+  });
+});
+
+test('a storage that is not shared is forbidden to other namespaces', async () => {
+  const object = configuration(
+    { backends: [{ name: 's3', storageRef: { name: 's3', namespace: 'shop' } }] },
+    'thief',
+    'vault',
+  );
+  const error = await refusal(client.create(BackupConfigurations, object));
+  assert.is(error.status, 403);
+  assert.match(error.message, 'BackupStorage shop/s3 does not allow namespace vault');
+});
+
+test('the causes of a refusal reach a client field by field', async () => {
+  const object = configuration({ sessions: [session({ scheduler: { schedule: 'never' } })] }, 'other');
+  const error = await refusal(client.create(BackupConfigurations, object));
+  assert.is(error.status, 422);
+  assert.equal(
+    error.causes.map(({ field, reason }) => ({ field, reason })),
+    [{ field: 'spec.sessions[0].scheduler.schedule', reason: 'FieldValueInvalid' }],
+  );
+});
+
+test('backends that are left out are filled in, and nothing drifts afterwards', async () => {
+  const object = configuration({}, 'plain', 'shop');
+  delete object.spec.backends;
+  object.spec.sessions[0].repositories[0] = {
+    ...object.spec.sessions[0].repositories[0],
+    name: 'plain',
+    directory: 'plain',
+  };
+  for (const args of [['apply'], ['apply', '--server-side', '--force-conflicts']]) {
+    const applied = await run(args, object);
+    assert.is(applied.code, 0, applied.stderr);
+    const live = await client.get(BackupConfigurations, { namespace: 'shop', name: 'plain' });
+    assert.equal(live?.spec.backends, [{ name: 's3', storageRef: { namespace: 'shop', name: 's3' } }]);
+    const diff = await run(['diff', ...args.slice(1, 2)], object);
+    assert.is(diff.code, 0, diff.stdout);
+    const version = live?.metadata.resourceVersion;
+    await run(args, object);
+    const after = await client.get(BackupConfigurations, { namespace: 'shop', name: 'plain' });
+    assert.is(after?.metadata.resourceVersion, version, 'applying it again changes nothing');
+  }
+});
+
+test('a dry run leaves nothing behind', async () => {
+  await client.create(BackupStorages, storage({ storage: { provider: 's3', s3: { bucket: 'x' } } }, 'dry'), {
+    dryRun: true,
+  });
+  assert.is(await client.get(BackupStorages, { namespace: 'shop', name: 'dry' }), undefined);
+});
+
+test('a deletion goes through with a warning', async () => {
+  await run(['apply'], repository({ deletionPolicy: 'WipeOut', path: 'doomed' }, 'doomed'));
+  const { code, stderr } = await kubectl(plane.kubeconfig, ['delete', 'repo', 'doomed', '-n', 'shop']);
+  assert.is(code, 0, stderr);
+  assert.match(stderr, 'Warning: deletionPolicy is WipeOut');
+});
+
+test('it is ready, and counts what it answers', async () => {
+  assert.is((await fetch(`${metricsUrl}/readyz`)).status, 200);
+  const text = await (await fetch(`${metricsUrl}/metrics`)).text();
+  assert.match(
+    text,
+    /backstay_webhook_requests_total\{webhook="validate",kind="BackupConfiguration",operation="CREATE",allowed="false"\} [1-9]/,
+  );
+  assert.match(text, /backstay_webhook_certificate_expiry_timestamp_seconds \d+/);
+});
+
+test('finalizers can be removed, status written and backups recorded while no webhook answers; policies wait for it', async () => {
+  const ref = { namespace: 'shop', name: 'plain' };
+  await client.patch(
+    BackupConfigurations,
+    ref,
+    { metadata: { finalizers: ['backstay.dev/cleanup'] } },
+    { type: 'merge' },
+  );
+  await client.delete(BackupConfigurations, ref);
+  stop.abort();
+  await running;
+  const gone = await refusal(client.create(BackupConfigurations, configuration({}, 'late')));
+  assert.match(gone.message, 'validate.webhook.backstay.dev');
+  const status = { phase: 'Ready' };
+  await client.patch(
+    BackupConfigurations,
+    { namespace: 'shop', name: 'orders' },
+    { status },
+    { type: 'merge', subresource: 'status' },
+  );
+  const { code, stderr } = await run(['create'], {
+    ...{ apiVersion: 'backstay.dev/v1alpha1', kind: 'BackupSession', metadata: { name: 'run', namespace: 'shop' } },
+    spec: { invoker: { name: 'orders' }, session: 'nightly' },
+  });
+  assert.is(code, 0, stderr);
+  await client.patch(BackupConfigurations, ref, { metadata: { finalizers: [] } }, { type: 'merge' });
+  assert.is(await client.get(BackupConfigurations, ref), undefined);
+});
+
+test.run();

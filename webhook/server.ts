@@ -1,0 +1,64 @@
+import type { RequestListener, Server } from 'node:http';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A certificate with its key, both PEM. */
+export interface KeyPair {
+  cert: string;
+  key: string;
+}
+
+/** A server that listens. */
+export interface Listening {
+  server: Server;
+  port: number;
+}
+
+// The API server keeps idle connections for 90 s. Whoever closes first loses a request that is on its way: let it be the other side.
+const KEEP_ALIVE_MS = 120_000;
+const HEADERS_MS = 125_000;
+const REQUEST_MS = 30_000;
+
+/** Listens with TLS; later certificates come through `setSecureContext` of the server. */
+export async function listenTls(
+  app: RequestListener,
+  pair: KeyPair,
+  address: { host: string; port: number },
+): Promise<Listening & { server: ReturnType<typeof createServer> }> {
+  const server = createServer({ ...pair, minVersion: 'TLSv1.2' }, app);
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.headersTimeout = HEADERS_MS;
+  server.requestTimeout = REQUEST_MS;
+  return { server, port: await listen(server, address) };
+}
+
+/** Listens; @returns the port, which the system chooses when 0 was asked for. */
+export async function listen(server: Server, { host, port }: { host: string; port: number }): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+/**
+ * Stops without losing a request: the caller has said that it is not ready; requests go on being answered while that becomes known
+ * (`drainMs`), then no connection is taken, idle ones are closed, and what is under way gets `graceMs`.
+ */
+export async function stopGracefully(
+  server: Server,
+  { drainMs, graceMs }: { drainMs: number; graceMs: number },
+): Promise<void> {
+  await sleep(drainMs);
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  server.closeIdleConnections();
+  const late = AbortSignal.timeout(graceMs);
+  late.addEventListener('abort', () => server.closeAllConnections(), { once: true });
+  await closed;
+}
