@@ -1,0 +1,320 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BackstayError } from '../api/errors.ts';
+import type { ResticBackend } from './backends.ts';
+import { resticFailure } from './failure.ts';
+import { type ResticSettings, runRestic, startRestic } from './process.ts';
+import { redactor } from './redact.ts';
+import { type BackupStream, type StreamOptions, type StreamSummary, startBackup } from './stream.ts';
+
+export interface OpenOptions {
+  backend: ResticBackend;
+  /** A trailing line break is not part of it, as in restic's own password files. */
+  password: string;
+  /** Folder that is made for the certificates and keys that restic reads from files; `close` removes it. */
+  folder: string;
+  /** The restic executable; found on the PATH by default. */
+  binary?: string;
+  /** The surrounding environment; proxies, the identity of the Pod and RESTIC_ settings are taken from it. */
+  env?: NodeJS.ProcessEnv;
+  /** How long a command waits for a lock of another process, as restic writes it, such as 5m; it fails at once by default. */
+  retryLock?: string;
+  /** How long a command that only looks may try to reach the storage, in milliseconds; 45 000 by default. */
+  patienceMs?: number;
+}
+
+export interface ResticSnapshot {
+  id: string;
+  /** RFC 3339. */
+  time: string;
+  hostname: string;
+  tags: string[];
+  paths: string[];
+}
+
+interface CallOptions {
+  signal?: AbortSignal | undefined;
+}
+
+// A storage that takes longer to show a file of 155 bytes is not one to start a backup to.
+const OPEN_PATIENCE_MS = 45_000;
+// Arguments are limited to 128 KiB or so; an identity is 65 bytes.
+const IDS_PER_COMMAND = 500;
+
+/** One restic repository: every method is one run of restic, with its exit code and words turned into a BackstayError. */
+export class ResticRepository {
+  /** restic's name of the place, without secrets. */
+  readonly location: string;
+  readonly #settings: ResticSettings;
+  readonly #folder: string;
+  readonly #patienceMs: number;
+
+  constructor(settings: ResticSettings, folder: string, patienceMs: number) {
+    this.location = settings.location;
+    this.#settings = settings;
+    this.#folder = folder;
+    this.#patienceMs = patienceMs;
+  }
+
+  /** The identity of the repository. Fails with RepositoryNotFound where there is none, and soon where the storage cannot be reached. */
+  async id({ signal }: CallOptions = {}): Promise<string> {
+    const doing = 'open the repository';
+    const output = await runRestic(this.#settings, ['cat', 'config', '--no-lock'], {
+      signal,
+      doing,
+      patienceMs: this.#patienceMs,
+    });
+    const { id } = parse(output, this.location);
+    if (typeof id !== 'string') throw unreadable(this.location, 'its configuration has no id');
+    return id;
+  }
+
+  /**
+   * Makes the repository unless it is there.
+   *
+   * restic would also make a missing bucket; the bucket must exist, so the repository is looked for first, which fails with BucketNotFound.
+   */
+  async init({ signal }: CallOptions = {}): Promise<{ id: string; created: boolean }> {
+    const found = await this.#find(signal);
+    if (found !== undefined) return { id: found, created: false };
+    await this.#requireBucket(signal);
+    try {
+      const doing = 'make the repository';
+      const output = await runRestic(this.#settings, ['init', '--json'], {
+        signal,
+        doing,
+        patienceMs: this.#patienceMs,
+      });
+      const { id } = parse(output, this.location);
+      if (typeof id === 'string') return { id, created: true };
+      return { id: await this.id({ signal }), created: true };
+    } catch (error) {
+      signal?.throwIfAborted();
+      // Two that make it at once: the second fails, and finds what the first has made.
+      const other = await this.#find(signal).catch(() => undefined);
+      if (other === undefined) throw error;
+      return { id: other, created: false };
+    }
+  }
+
+  /** Starts a snapshot that is written piece by piece, see `startBackup`. */
+  startBackup(options: StreamOptions): Promise<BackupStream> {
+    return startBackup(this.#settings, options);
+  }
+
+  /** Makes a snapshot of a whole stream. When the stream throws, there is no snapshot. */
+  async backup(
+    input: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    options: StreamOptions & { onProgress?: (bytes: number) => void },
+  ): Promise<StreamSummary> {
+    const stream = await this.startBackup(options);
+    try {
+      for await (const chunk of input) {
+        await stream.write(chunk);
+        options.onProgress?.(stream.bytes);
+      }
+      return await stream.complete();
+    } catch (error) {
+      await stream.abort();
+      throw error;
+    }
+  }
+
+  /**
+   * The content of a file of a snapshot. The iteration throws when restic fails, also at its very end: what was read until then is not to
+   * be trusted. Ending the iteration early ends restic.
+   */
+  async *dump(snapshotID: string, file: string, { signal }: CallOptions = {}): AsyncGenerator<Uint8Array> {
+    signal?.throwIfAborted();
+    const restic = startRestic(this.#settings, ['dump', snapshotID, file.startsWith('/') ? file : `/${file}`]);
+    signal?.addEventListener('abort', restic.stop, { once: true });
+    try {
+      if (restic.child.stdout !== null) {
+        for await (const chunk of restic.child.stdout) yield chunk as Buffer;
+      }
+      const ending = await restic.ended;
+      signal?.throwIfAborted();
+      if (ending.exitCode !== 0) throw resticFailure(ending, `read ${file} of snapshot ${snapshotID}`, this.location);
+    } finally {
+      signal?.removeEventListener('abort', restic.stop);
+      restic.stop();
+      await restic.ended.catch(() => {});
+    }
+  }
+
+  /**
+   * The snapshots that have every one of the tags, the oldest first.
+   *
+   * @param locking lock the repository meanwhile, which needs the rights to write and to delete; nothing is locked by default
+   */
+  async snapshots({
+    tags = [],
+    locking = false,
+    signal,
+  }: CallOptions & { tags?: string[]; locking?: boolean } = {}): Promise<ResticSnapshot[]> {
+    const args = ['snapshots', '--json', ...(locking ? [] : ['--no-lock'])];
+    if (tags.length > 0) args.push('--tag', tags.join(','));
+    const output = await runRestic(this.#settings, args, {
+      signal,
+      doing: 'list snapshots',
+      patienceMs: this.#patienceMs,
+    });
+    const list = parseJson(output, this.location);
+    if (!Array.isArray(list)) throw unreadable(this.location, 'the list of snapshots is not a list');
+    return list
+      .map((entry) => snapshotOf(entry, this.location))
+      .sort((a, b) => Date.parse(a.time) - Date.parse(b.time));
+  }
+
+  /**
+   * Forgets snapshots by their full identities, and prunes what no other snapshot needs. Unknown identities count as forgotten already.
+   * Pruning needs the repository for itself: it waits as long as `retryLock` says, and fails with RepositoryLocked then.
+   *
+   * @returns how many snapshots were forgotten
+   */
+  async forget(
+    ids: readonly string[],
+    { prune, signal }: CallOptions & { prune: boolean },
+  ): Promise<{ removed: number }> {
+    await this.unlock({ signal });
+    const wanted = new Set(ids);
+    const present = (await this.snapshots({ signal })).map(({ id }) => id).filter((id) => wanted.has(id));
+    const doing = 'forget snapshots';
+    for (let start = 0; start < present.length; start += IDS_PER_COMMAND) {
+      const batch = present.slice(start, start + IDS_PER_COMMAND);
+      await runRestic(this.#settings, ['forget', '--json', ...batch], { signal, doing });
+    }
+    if (prune) await runRestic(this.#settings, ['prune'], { signal, doing: 'prune' });
+    return { removed: present.length };
+  }
+
+  /** Removes the locks of processes that are known to be dead: older than 30 minutes, or of this host and without their process. */
+  async unlock({ signal }: CallOptions = {}): Promise<void> {
+    await runRestic(this.#settings, ['unlock'], { signal, doing: 'remove stale locks', patienceMs: this.#patienceMs });
+  }
+
+  /** Size of all data in the repository, in bytes. */
+  async size({ signal }: CallOptions = {}): Promise<number> {
+    const args = ['stats', '--json', '--no-lock', '--mode', 'raw-data'];
+    const { total_size: size } = parse(
+      await runRestic(this.#settings, args, { signal, doing: 'measure' }),
+      this.location,
+    );
+    return typeof size === 'number' ? size : 0;
+  }
+
+  /** Verifies the structure of the repository, and as much of its data as `readData` says, such as "5%". Throws when anything is wrong. */
+  async check({ readData, signal }: CallOptions & { readData?: string } = {}): Promise<void> {
+    const args = ['check', '--json', ...(readData === undefined ? [] : ['--read-data-subset', readData])];
+    await runRestic(this.#settings, args, { signal, doing: 'check the repository' });
+  }
+
+  /** Removes the files with certificates and keys. */
+  async close(): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /**
+   * A request for an object cannot tell a missing bucket from a missing object when the region is known, since its answer has no body.
+   * Without a region the S3 client first asks where the bucket is, which tells. Whoever may not ask that has to be trusted.
+   */
+  async #requireBucket(signal: AbortSignal | undefined): Promise<void> {
+    const { AWS_DEFAULT_REGION: region, ...env } = this.#settings.env;
+    if (region === undefined || !this.location.startsWith('s3:')) return;
+    try {
+      const settings = { ...this.#settings, env };
+      const doing = 'look for the bucket';
+      await runRestic(settings, ['cat', 'config', '--no-lock'], { signal, doing, patienceMs: this.#patienceMs });
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (error instanceof BackstayError && error.code === 'BucketNotFound') throw error;
+    }
+  }
+
+  async #find(signal: AbortSignal | undefined): Promise<string | undefined> {
+    try {
+      return await this.id({ signal });
+    } catch (error) {
+      if (error instanceof BackstayError && error.code === 'RepositoryNotFound') return undefined;
+      throw error;
+    }
+  }
+}
+
+/** Prepares a repository: writes what restic reads from files, and nothing else; no request is made. */
+export async function openRestic(options: OpenOptions): Promise<ResticRepository> {
+  const { backend, folder, binary = 'restic', env = process.env, retryLock } = options;
+  const password = options.password.replace(/[\r\n]+$/, '');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const files: Record<string, string> = {};
+  for (const file of backend.files) {
+    const path = join(folder, file.name);
+    await writeFile(path, file.content, { mode: 0o600 });
+    files[file.variable] = path;
+  }
+  const settings: ResticSettings = {
+    binary,
+    location: backend.location,
+    env: { ...surroundings(env, backend), ...backend.env, ...files, RESTIC_REPOSITORY: backend.location },
+    // Nothing of a repository is worth keeping on the disk of a Pod that ends with its command.
+    globalArgs: ['--no-cache', ...backend.flags],
+    redact: redactor([password, ...secretsOf(backend)]),
+  };
+  settings.env.RESTIC_PASSWORD = password;
+  if (retryLock !== undefined) settings.globalArgs.push('--retry-lock', retryLock);
+  for (const [key, value] of Object.entries(backend.options)) settings.globalArgs.push('-o', `${key}=${value}`);
+  return new ResticRepository(settings, folder, options.patienceMs ?? OPEN_PATIENCE_MS);
+}
+
+/** The environment without what names another repository, and without the keys of an account that are given otherwise. */
+function surroundings(env: NodeJS.ProcessEnv, backend: ResticBackend): NodeJS.ProcessEnv {
+  const hidden = new Set(['RESTIC_REPOSITORY_FILE', 'RESTIC_PASSWORD_FILE', 'RESTIC_PASSWORD_COMMAND']);
+  const families = {
+    AWS_ACCESS_KEY_ID: /^AWS_/,
+    AZURE_ACCOUNT_KEY: /^AZURE_ACCOUNT_/,
+    AZURE_ACCOUNT_SAS: /^AZURE_ACCOUNT_/,
+  };
+  for (const [key, family] of Object.entries(families)) {
+    if (backend.env[key] === undefined) continue;
+    for (const name of Object.keys(env)) if (family.test(name)) hidden.add(name);
+  }
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !hidden.has(name)));
+}
+
+/** Values that must never be shown; the name of an account and a region are not among them. */
+function secretsOf(backend: ResticBackend): string[] {
+  const keys = [
+    'AWS_ACCESS_KEY_ID',
+    'AWS_SECRET_ACCESS_KEY',
+    'AWS_SESSION_TOKEN',
+    'AZURE_ACCOUNT_KEY',
+    'AZURE_ACCOUNT_SAS',
+  ];
+  const files = backend.files.filter(({ variable }) => variable !== 'RESTIC_CACERT').map(({ content }) => content);
+  return [...keys.flatMap((key) => backend.env[key] ?? []), ...files];
+}
+
+function snapshotOf(entry: unknown, location: string): ResticSnapshot {
+  if (typeof entry !== 'object' || entry === null) throw unreadable(location, 'a snapshot is not an object');
+  const { id, time, hostname, tags, paths } = entry as Record<string, unknown>;
+  const strings = (value: unknown) => (Array.isArray(value) ? value.map(String) : []);
+  return { id: String(id), time: String(time), hostname: String(hostname), tags: strings(tags), paths: strings(paths) };
+}
+
+function parse(output: string, location: string): Record<string, unknown> {
+  const value = parseJson(output, location);
+  if (typeof value !== 'object' || value === null) throw unreadable(location, 'the answer is not an object');
+  return value as Record<string, unknown>;
+}
+
+function parseJson(output: string, location: string): unknown {
+  try {
+    return JSON.parse(output);
+  } catch (cause) {
+    throw unreadable(location, 'the answer is not JSON', cause);
+  }
+}
+
+function unreadable(location: string, why: string, cause?: unknown): BackstayError {
+  return new BackstayError('ResticFailed', `cannot read the answer of restic for ${location}: ${why}`, { cause });
+}

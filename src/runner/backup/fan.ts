@@ -1,0 +1,108 @@
+import { BackstayError } from '../../api/errors.ts';
+import type { BackupStream, StreamSummary } from '../../restic/stream.ts';
+import type { Log } from '../log.ts';
+
+/** One repository that the dump goes to. */
+export interface Branch {
+  /** Name of the Repository. */
+  repository: string;
+  stream: BackupStream;
+}
+
+/** What became of a branch. */
+export type BranchResult = { repository: string; summary: StreamSummary } | { repository: string; error: unknown };
+
+export interface FanOptions {
+  /** How long a repository may take no byte before it is cut off, in milliseconds: while it stalls, the database stays locked. */
+  stallMs: number;
+  log: Log;
+}
+
+/**
+ * Sends one stream to several repositories at the pace of the slowest. One that fails or stalls is cut off, without a snapshot, and the
+ * others go on; when the last one is cut off, writing fails with the reason of the first.
+ */
+export class Fan {
+  readonly #branches: Map<string, BackupStream>;
+  readonly #failed = new Map<string, unknown>();
+  readonly #options: FanOptions;
+  readonly #ending: Promise<void>[] = [];
+
+  constructor(branches: readonly Branch[], options: FanOptions) {
+    this.#branches = new Map(branches.map(({ repository, stream }) => [repository, stream]));
+    this.#options = options;
+  }
+
+  /** Repositories that were cut off so far, with the reason. */
+  get failures(): ReadonlyMap<string, unknown> {
+    return this.#failed;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    await Promise.all(
+      [...this.#branches].map(async ([repository, stream]) => {
+        try {
+          await this.#bounded(stream.write(chunk));
+        } catch (error) {
+          this.#cutOff(repository, stream, error);
+        }
+      }),
+    );
+    this.#requireOne();
+  }
+
+  /** Declares the stream whole: resolves with what became of each repository, when all of them are done. */
+  async complete(): Promise<BranchResult[]> {
+    const results = await Promise.all(
+      [...this.#branches].map(async ([repository, stream]): Promise<BranchResult> => {
+        try {
+          return { repository, summary: await stream.complete() };
+        } catch (error) {
+          this.#cutOff(repository, stream, error);
+          return { repository, error };
+        }
+      }),
+    );
+    const ended = new Set(results.map(({ repository }) => repository));
+    for (const [repository, error] of this.#failed) if (!ended.has(repository)) results.push({ repository, error });
+    await Promise.all(this.#ending);
+    return results;
+  }
+
+  /** Gives all snapshots up. Resolves when every restic has ended. */
+  async abort(): Promise<void> {
+    await Promise.all([...[...this.#branches.values()].map((stream) => stream.abort()), ...this.#ending]);
+  }
+
+  #requireOne(): void {
+    if (this.#branches.size > 0) return;
+    const [first] = this.#failed.values();
+    throw first ?? new BackstayError('UploadFailed', 'there is no repository to write to');
+  }
+
+  #cutOff(repository: string, stream: BackupStream, error: unknown): void {
+    this.#branches.delete(repository);
+    this.#failed.set(repository, error);
+    this.#options.log.error({ repository, error: String(error) }, 'repository cut off, the others go on');
+    this.#ending.push(stream.abort());
+  }
+
+  async #bounded(write: Promise<void>): Promise<void> {
+    const { stallMs } = this.#options;
+    const stalled = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      stalled.reject(
+        new BackstayError('UploadFailed', `the repository took no byte for ${stallMs / 1000} s`, {
+          remedy: 'look at the speed of the storage and of the network to it',
+        }),
+      );
+    }, stallMs);
+    try {
+      await Promise.race([write, stalled.promise]);
+    } finally {
+      clearTimeout(timer);
+      // The write may still fail when its restic is ended.
+      write.catch(() => {});
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import type { BackupSession, BackupSessionStatus, BackupSessionStatusLock } from '../../api/generated/types.ts';
+import type { Consistency } from '../../mongo/dump.ts';
+import type { LockIntent } from '../../mongo/lock.ts';
+import type { StatusWriter } from '../status-writer.ts';
+
+/**
+ * The lock records of a BackupSession. Each write replaces all fields of the runner, so the records and the consistency are written
+ * together.
+ */
+export class LockRecords {
+  readonly #writer: StatusWriter<BackupSession>;
+  readonly #holder: string;
+
+  constructor(writer: StatusWriter<BackupSession>, holder: string) {
+    this.#writer = writer;
+    this.#holder = holder;
+  }
+
+  get records(): readonly BackupSessionStatusLock[] {
+    return this.#writer.status.locks ?? [];
+  }
+
+  /** Writes down what is about to be locked; the lock may be asked for when this has resolved. */
+  async requested(component: string, intent: LockIntent): Promise<void> {
+    await this.#put(recordOf(intent, { component, state: 'Requested', holder: this.#holder }));
+  }
+
+  /** Writes down that the lock is held, and by which operation of the server. */
+  async held(component: string, intent: LockIntent): Promise<void> {
+    const heldAt = new Date().toISOString();
+    await this.#put({ ...recordOf(intent, { component, state: 'Held', holder: this.#holder }), heldAt });
+  }
+
+  /** Strikes the record of a member out: its lock is certainly not ours any more. */
+  async struck(member: string): Promise<void> {
+    await this.#write(this.records.filter((record) => record.member !== member));
+  }
+
+  async consistency(consistency: Consistency): Promise<void> {
+    await this.#writer.write({ ...this.#writer.status, consistency });
+  }
+
+  async #put(record: BackupSessionStatusLock): Promise<void> {
+    await this.#write([...this.records.filter(({ member }) => member !== record.member), record]);
+  }
+
+  async #write(locks: BackupSessionStatusLock[]): Promise<void> {
+    await this.#writer.write({ ...this.#writer.status, locks });
+  }
+}
+
+/** The runner's part of a BackupSession's status. */
+export function ownPart({ locks, consistency }: BackupSessionStatus = {}): BackupSessionStatus {
+  return { ...(locks === undefined ? {} : { locks }), ...(consistency === undefined ? {} : { consistency }) };
+}
+
+function recordOf(
+  { member, processId, requestedAt, afterOperation, lockOperation }: LockIntent,
+  more: Pick<BackupSessionStatusLock, 'state'> & { component: string; holder: string },
+): BackupSessionStatusLock {
+  return {
+    member,
+    processID: processId,
+    requestedAt,
+    ...(afterOperation === undefined ? {} : { afterOperation }),
+    ...(lockOperation === undefined ? {} : { lockOperation }),
+    ...more,
+  };
+}
+
+/** What a record says that was asked for. */
+export function intentOf(record: BackupSessionStatusLock): LockIntent {
+  const { member, processID = '', requestedAt, afterOperation, lockOperation } = record;
+  return {
+    member,
+    processId: processID,
+    requestedAt,
+    ...(afterOperation === undefined ? {} : { afterOperation }),
+    ...(lockOperation === undefined ? {} : { lockOperation }),
+  };
+}

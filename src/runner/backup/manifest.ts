@@ -1,0 +1,97 @@
+import { BackstayError } from '../../api/errors.ts';
+import type { Snapshot, SnapshotStatusComponent, SnapshotStatusDatabase } from '../../api/generated/types.ts';
+import type { ResolvedTarget } from '../../api/references.ts';
+import type { ResticRepository } from '../../restic/repository.ts';
+import { idTag, MANIFEST_FILE, MANIFEST_TAG } from '../tags.ts';
+
+/** One component as the manifest has it. Unknown fields are kept out, missing ones stay missing. */
+export type ManifestComponent = Pick<
+  SnapshotStatusComponent,
+  'name' | 'bytes' | 'documents' | 'hash' | 'cutTime' | 'consistency' | 'addedBytes' | 'member' | 'lockedSeconds'
+> & { file: string; resticSnapshotID: string };
+
+/** The content of manifest.json: what makes the restic snapshots of a backup one Snapshot, also where its object is gone. */
+export interface Manifest {
+  snapshotID: string;
+  name: string;
+  namespace: string;
+  session: string;
+  appRef: Pick<ResolvedTarget, 'apiGroup' | 'kind' | 'namespace' | 'name'>;
+  database: SnapshotStatusDatabase;
+  components: ManifestComponent[];
+  /** RFC 3339. */
+  createdAt: string;
+  backstayVersion: string;
+}
+
+export interface FoundManifest {
+  manifestID: string;
+  manifest: Manifest;
+}
+
+/** Writes the manifest: from then on the Snapshot counts. Returns the identity of its restic snapshot. */
+export async function writeManifest(
+  restic: ResticRepository,
+  manifest: Manifest,
+  options: { host: string; tags: string[]; signal: AbortSignal },
+): Promise<string> {
+  const content = Buffer.from(`${JSON.stringify(manifest, undefined, 2)}\n`);
+  const { snapshotID } = await restic.backup([content], { filename: MANIFEST_FILE, ...options });
+  return snapshotID;
+}
+
+/** The manifest of a Snapshot, if the repository holds one: the one that is named, or else the newest. */
+export async function findManifest(
+  restic: ResticRepository,
+  snapshot: Snapshot,
+  signal: AbortSignal,
+): Promise<FoundManifest | undefined> {
+  const { snapshotID } = snapshot.spec;
+  const found = await restic.snapshots({ tags: [idTag(snapshotID), MANIFEST_TAG], signal });
+  const wanted = snapshot.status?.manifestID;
+  const entry = wanted === undefined ? found.at(-1) : found.find(({ id }) => id === wanted);
+  if (entry === undefined) return undefined;
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of restic.dump(entry.id, MANIFEST_FILE, { signal })) chunks.push(chunk);
+  return { manifestID: entry.id, manifest: parseManifest(Buffer.concat(chunks).toString('utf8'), snapshot) };
+}
+
+/** Reads a manifest and checks that it is the one of the Snapshot. @throws BackstayError SnapshotInvalid */
+export function parseManifest(text: string, snapshot: Snapshot): Manifest {
+  const where = `Snapshot ${snapshot.metadata.namespace}/${snapshot.metadata.name}`;
+  const invalid = (what: string, cause?: unknown): BackstayError =>
+    new BackstayError('SnapshotInvalid', `the manifest of ${where} ${what}`, {
+      remedy: 'restore another Snapshot, and check the repository with restic check',
+      cause,
+    });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw invalid('is not JSON', error);
+  }
+  if (!isManifest(value)) throw invalid('lacks what it must have');
+  if (value.snapshotID !== snapshot.spec.snapshotID) throw invalid(`belongs to another one, ${value.snapshotID}`);
+  for (const { name, resticSnapshotID, hash } of snapshot.status?.components ?? []) {
+    const component = value.components.find((one) => one.name === name);
+    if (component === undefined) throw invalid(`does not name its component ${name}`);
+    const differs = (mine: string | undefined, its: string | undefined): boolean =>
+      mine !== undefined && its !== undefined && mine !== its;
+    if (differs(resticSnapshotID, component.resticSnapshotID) || differs(hash, component.hash)) {
+      throw invalid(`tells otherwise of component ${name} than the status does`);
+    }
+  }
+  return value;
+}
+
+function isManifest(value: unknown): value is Manifest {
+  if (typeof value !== 'object' || value === null) return false;
+  const { snapshotID, components } = value as Record<string, unknown>;
+  return typeof snapshotID === 'string' && Array.isArray(components) && components.every(isComponent);
+}
+
+function isComponent(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { name, file, resticSnapshotID } = value as Record<string, unknown>;
+  return typeof name === 'string' && typeof file === 'string' && typeof resticSnapshotID === 'string';
+}

@@ -1,0 +1,93 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { BackstayError, errorCode } from '../../src/api/errors.ts';
+import type { Member, ReplicaSetTopology } from '../../src/mongo/topology.ts';
+import { planFor } from '../../src/runner/backup/plan.ts';
+
+const test = suite('the plan of a backup');
+
+function member(host: string, changes: Partial<Member> = {}): Member {
+  return {
+    host,
+    state: 'SECONDARY',
+    healthy: true,
+    hidden: false,
+    arbiter: false,
+    priority: 1,
+    votes: 1,
+    delaySeconds: 0,
+    tags: {},
+    lastApplied: undefined,
+    lagSeconds: 0,
+    ...changes,
+  };
+}
+
+function set(members: Member[], version = '6.0.5'): ReplicaSetTopology {
+  return { kind: 'replicaSet', name: 'rs0', members, primary: 'a:1', version };
+}
+
+const three = [member('a:1', { state: 'PRIMARY' }), member('b:1'), member('c:1')];
+const withArbiter = [
+  member('a:1', { state: 'PRIMARY' }),
+  member('b:1'),
+  member('c:1', { state: 'ARBITER', arbiter: true }),
+];
+const lock = { consistency: 'lock', policy: {} } as const;
+
+test('a secondary of three is locked', () => {
+  const plan = planFor(set(three), 'a:1', lock);
+  assert.is(plan.member, 'b:1');
+  assert.is(plan.consistency, 'lock');
+  assert.is(plan.consistencyReason, undefined);
+  assert.equal(plan.database, { version: '6.0.5', topology: 'ReplicaSet', replicaSet: 'rs0' });
+});
+
+test('a lock that would stall the majority becomes a snapshot read, and the reason is told', () => {
+  for (const members of [withArbiter, [member('a:1', { state: 'PRIMARY' })]]) {
+    const plan = planFor(set(members), 'a:1', lock);
+    assert.is(plan.consistency, 'snapshot');
+    assert.match(plan.consistencyReason ?? '', /^not locked: /);
+  }
+});
+
+test('a server without snapshot reads refuses such a lock', () => {
+  try {
+    planFor(set(withArbiter, '4.4.9'), 'a:1', lock);
+    assert.unreachable();
+  } catch (error) {
+    assert.is(errorCode(error), 'LockRefused');
+    assert.instance(error, BackstayError);
+  }
+});
+
+test('what was asked for without a lock is done without a word', () => {
+  for (const consistency of ['snapshot', 'none'] as const) {
+    const plan = planFor(set(withArbiter), 'a:1', { consistency, policy: {} });
+    assert.is(plan.consistency, consistency);
+    assert.is(plan.consistencyReason, undefined);
+  }
+});
+
+test('a standalone is neither locked nor read in a snapshot', () => {
+  const standalone = { kind: 'standalone', host: 'a:1', version: '6.0.5' } as const;
+  for (const [consistency, reason] of [
+    ['lock', /every write/],
+    ['snapshot', /no snapshot reads/],
+  ] as const) {
+    const plan = planFor(standalone, 'a:1', { consistency, policy: {} });
+    assert.is(plan.consistency, 'none');
+    assert.match(plan.consistencyReason ?? '', reason);
+    assert.is(plan.member, undefined);
+  }
+  assert.is(planFor(standalone, 'a:1', { consistency: 'none', policy: {} }).consistencyReason, undefined);
+});
+
+test('a mongos is refused', () => {
+  assert.throws(
+    () => planFor({ kind: 'mongos', host: 'a:1', version: '6.0.5' }, 'a:1', lock),
+    (error: unknown) => errorCode(error) === 'UnsupportedTopology',
+  );
+});
+
+test.run();
