@@ -1,0 +1,37 @@
+/** Metrics of the operator's own, read from the caches when they are asked for. */
+import { Gauge, type Registry } from 'prom-client';
+import { locksOf } from './backupsession/locks.ts';
+import { isEnded } from './backupsession/status.ts';
+import type { Caches } from './caches.ts';
+
+/** Registers them; once per registry. */
+export function registerOperatorMetrics(registry: Registry, caches: Pick<Caches, 'sessions' | 'configurations'>): void {
+  const registers = [registry];
+  new Gauge({
+    name: 'backstay_locks_held',
+    help: 'Locks that a runner left when it ended and that are not released yet',
+    labelNames: ['namespace', 'configuration'],
+    registers,
+    collect() {
+      this.reset();
+      for (const session of caches.sessions.list()) {
+        const configuration = session.spec.invoker.name;
+        if (isEnded(session))
+          this.inc({ namespace: session.metadata.namespace ?? '', configuration }, locksOf(session).length);
+      }
+    },
+  });
+  new Gauge({
+    name: 'backstay_configuration_ready',
+    help: 'Whether a BackupConfiguration does what it says',
+    labelNames: ['namespace', 'configuration'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { metadata, status } of caches.configurations.list()) {
+        const labels = { namespace: metadata.namespace ?? '', configuration: metadata.name ?? '' };
+        this.set(labels, status?.phase === 'Ready' ? 1 : 0);
+      }
+    },
+  });
+}

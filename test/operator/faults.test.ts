@@ -1,0 +1,115 @@
+// needs: cluster
+// time-limit: 180s
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { BackupConfigurations, BackupSessions, BackupStorages, Repositories } from '../../src/api/kinds.ts';
+import { Jobs, Namespaces, Pods } from '../../src/kube/builtin.ts';
+import { defineResource, type KubeObject } from '../../src/kube/resource.ts';
+import { until } from '../lab/process.ts';
+import { OperatorLab } from './lab.ts';
+import { samples } from './samples.ts';
+
+const test = suite('operator: faults');
+
+const ResourceQuotas = defineResource<KubeObject & { spec: { hard: Record<string, string> } }>(
+  'v1',
+  'ResourceQuota',
+  'resourcequotas',
+);
+
+test('somebody who writes all the time into the same objects does not keep a session from its end', async () => {
+  await using lab = await OperatorLab.start();
+  const all = samples(lab.namespace);
+  const { namespace } = lab;
+  await lab.apply(all.s3Secret, all.password, all.binding, all.storage, all.policy, all.configuration);
+  await lab.trigger('stormy');
+  let writes = 0;
+  const storm = new AbortController();
+  const types = [
+    [BackupConfigurations, 'orders'],
+    [BackupSessions, 'stormy'],
+    [BackupStorages, 's3'],
+    [Repositories, 'orders'],
+  ] as const;
+  const writing = (async () => {
+    while (!storm.signal.aborted) {
+      for (const [type, name] of types) {
+        const body = { metadata: { annotations: { 'example.com/storm': String(++writes) } } };
+        await lab.client.patch<KubeObject>(type, { namespace, name }, body, { type: 'merge' }).catch(() => {});
+      }
+    }
+  })();
+  try {
+    const session = await lab.phase('stormy', 'Succeeded');
+    assert.ok(session.metadata.annotations?.['example.com/storm'], 'what others write stays');
+    assert.ok(writes > 50);
+  } finally {
+    storm.abort();
+    await writing;
+  }
+  assert.is(
+    (await lab.client.listAll(Jobs, { namespace, labelSelector: 'app.kubernetes.io/component=backup' })).length,
+    1,
+  );
+});
+
+test('what a quota refuses is shown, and done once there is room', async () => {
+  await using lab = await OperatorLab.start();
+  const all = samples(lab.namespace);
+  const { namespace } = lab;
+  const quota = {
+    apiVersion: 'v1',
+    kind: 'ResourceQuota',
+    metadata: { namespace, name: 'none' },
+    spec: { hard: { 'count/jobs.batch': '0' } },
+  };
+  await lab.client.create(ResourceQuotas, quota);
+  await until('the quota to be in force', async () => {
+    const found = (await lab.client.get(ResourceQuotas, { namespace, name: 'none' })) as
+      | { status?: { hard?: object } }
+      | undefined;
+    return found?.status?.hard !== undefined || undefined;
+  });
+  await lab.apply(all.s3Secret, all.storage);
+  const ref = { namespace, name: 's3' };
+  const readyOf = async () =>
+    (await lab.client.get(BackupStorages, ref))?.status?.conditions?.find(({ type }) => type === 'Ready');
+  const refused = await until('the refusal to be shown', async () => {
+    const ready = await readyOf();
+    return ready?.status === 'False' ? ready : undefined;
+  });
+  assert.is(refused.reason, 'Forbidden');
+  assert.match(refused.message, /exceeded quota: none/);
+  await lab.client.delete(ResourceQuotas, { namespace, name: 'none' });
+  // It would be tried again after half a minute; a person who has made room need not wait.
+  await lab.client.patch(
+    BackupStorages,
+    ref,
+    { metadata: { annotations: { 'backstay.dev/reconcile': 'now' } } },
+    { type: 'merge' },
+  );
+  await until('the storage to be Ready', async () => (await readyOf())?.status === 'True' || undefined);
+});
+
+test('every Pod is taken in a namespace that enforces the restricted Pod Security Standard', async () => {
+  await using lab = await OperatorLab.start();
+  const all = samples(lab.namespace);
+  const { namespace } = lab;
+  const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+  await lab.client.patch(Namespaces, { name: namespace }, { metadata: { labels } }, { type: 'merge' });
+  const seen = new Set<string>();
+  lab.play = (component) => {
+    seen.add(component);
+    return undefined;
+  };
+  await lab.apply(all.s3Secret, all.password, all.binding, all.storage, all.policy, all.configuration);
+  await lab.trigger('one');
+  await lab.phase('one', 'Succeeded');
+  await lab.apply(all.restore);
+  await lab.restorePhase('again', 'Succeeded');
+  assert.equal([...seen].sort(), ['backup', 'repository', 'restore', 'storage']);
+  const pods = await lab.client.listAll(Pods, { namespace });
+  assert.ok(pods.every(({ spec }) => spec?.containers[0]?.args?.every((arg) => !/password|secret/i.test(arg))));
+});
+
+test.run();
