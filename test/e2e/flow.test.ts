@@ -1,0 +1,203 @@
+// needs: cluster
+// time-limit: 420s
+import { randomBytes } from 'node:crypto';
+import { chmod, readdir, readFile } from 'node:fs/promises';
+import { type Document, MongoClient } from 'mongodb';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { createBackupUser, dbHash } from '../lab/demo/database.ts';
+import { isReady } from '../lab/demo/follow.ts';
+import { takeGround } from '../lab/ground.ts';
+import { installBackstay, SYSTEM_NAMESPACE } from '../lab/install.ts';
+import { startKubernetes } from '../lab/kubernetes.ts';
+import { startMongod } from '../lab/mongod.ts';
+import { until } from '../lab/process.ts';
+import { startReplicaSet } from '../lab/replica-set.ts';
+import { startS3 } from '../lab/s3.ts';
+import { isOver, objectsIn } from './cluster.ts';
+import { bindingOf, configurationOf, namespaceOf, restoreOf, secretOf, storageOf } from './policy.ts';
+
+const PASSWORD = 'p@ss:w/rd%#';
+/** More than restic takes before its first upload has to end: a dump of it stops when S3 does. */
+const NOISE_DOCUMENTS = 280;
+const NOISE_BYTES = 1 << 20;
+
+const flow = suite('a backup in the cluster, from policy to restored database');
+
+const ground = await takeGround();
+const [cluster, set, single, s3] = await Promise.all([
+  startKubernetes({ on: ground }),
+  startReplicaSet({ on: ground, members: 3, auth: true, tls: true }),
+  startMongod({ on: ground }),
+  startS3({ on: ground }),
+]);
+await Promise.all([installBackstay(cluster), createBackupUser(set, PASSWORD)]);
+const client = await set.client();
+const direct = new MongoClient(single.uri());
+
+flow.after(async () => {
+  await Promise.allSettled([client.close(), direct.close()]);
+  await ground.stop();
+});
+
+const SECURE = 'secure';
+const secure = objectsIn(cluster, SECURE);
+
+flow('a replica set with TLS and authentication is backed up to S3 and restored', async () => {
+  const shop = client.db('shop');
+  await shop
+    .collection<Document>('items')
+    .insertMany(Array.from({ length: 5000 }, (_, n) => ({ n, text: `item ${n}` })));
+  await shop.collection('items').createIndex({ n: -1 });
+  const before = await dbHash(shop);
+  await cluster.apply([
+    {
+      ...namespaceOf(SECURE),
+      metadata: { name: SECURE, labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } },
+    },
+    secretOf(SECURE, 's3', { AWS_ACCESS_KEY_ID: s3.accessKeyId, AWS_SECRET_ACCESS_KEY: s3.secretAccessKey }),
+    secretOf(SECURE, 'restic-password', { RESTIC_PASSWORD: 'secret' }),
+    secretOf(SECURE, 'auth', { username: 'backstay', password: PASSWORD }),
+    storageOf(SECURE, 's3', {
+      provider: 's3',
+      s3: { endpoint: s3.endpoint, bucket: 'backups', region: s3.region, secretName: 's3' },
+    }),
+    bindingOf(SECURE, 'orders', {
+      clientConfig: {
+        url: `mongodb://${set.members.map((member) => new URL(member.uri()).host).join(',')}/?replicaSet=${set.name}`,
+        caBundle: (await readFile(set.tls?.authority.file ?? '')).toString('base64'),
+      },
+      secret: { name: 'auth' },
+    }),
+    configurationOf(SECURE, 'orders', 's3'),
+  ]);
+  await secure.when('BackupConfiguration', 'orders', isReady);
+  await secure.trigger('orders', 'nightly', 'first');
+  assert.is((await secure.ended('first')).status?.phase, 'Succeeded');
+  const [snapshot] = await secure.list('Snapshot');
+  const component = snapshot?.status?.components?.[0];
+  assert.is(snapshot?.status?.phase, 'Succeeded');
+  assert.is(component?.consistency, 'lock');
+  const secondaries = (await set.secondaries()).map((member) => new URL(member.uri()).host);
+  assert.ok(secondaries.includes(component?.member ?? ''), `${component?.member} is a secondary`);
+  await shop.dropDatabase({ writeConcern: { w: 'majority' } });
+  await cluster.apply([restoreOf(SECURE, 'back', 'orders')]);
+  const restore = await secure.when('RestoreSession', 'back', ({ status }) => isOver(status?.phase), 90_000);
+  assert.is(restore.status?.phase, 'Succeeded', JSON.stringify(restore.status?.conditions));
+  assert.is(await dbHash(shop), before);
+});
+
+flow('a standalone is backed up to a volume and restored', async () => {
+  const namespace = 'plain';
+  const plain = objectsIn(cluster, namespace);
+  await direct.connect();
+  const notes = direct.db('notes');
+  await notes.collection<Document>('notes').insertMany(Array.from({ length: 1000 }, (_, n) => ({ n })));
+  const before = await dbHash(notes);
+  const folder = await ground.subfolder('volume');
+  await chmod(folder, 0o777);
+  await cluster.apply([
+    namespaceOf(namespace),
+    secretOf(namespace, 'restic-password', { RESTIC_PASSWORD: 'secret' }),
+    storageOf(namespace, 'disk', { provider: 'local', local: { hostPath: { path: folder } } }),
+    bindingOf(namespace, 'notes', { clientConfig: { url: single.uri() } }),
+    configurationOf(namespace, 'notes', 'disk'),
+  ]);
+  await plain.when('BackupConfiguration', 'notes', isReady);
+  await plain.trigger('notes', 'nightly', 'first');
+  assert.is((await plain.ended('first')).status?.phase, 'Succeeded');
+  await notes.dropDatabase();
+  await cluster.apply([restoreOf(namespace, 'back', 'notes')]);
+  const restore = await plain.when('RestoreSession', 'back', ({ status }) => isOver(status?.phase), 90_000);
+  assert.is(restore.status?.phase, 'Succeeded', JSON.stringify(restore.status?.conditions));
+  assert.is(await dbHash(notes), before);
+});
+
+flow('a session goes on when the operator dies and starts again in the middle of it', async () => {
+  await fillWithNoise();
+  await secure.trigger('orders', 'nightly', 'operator-dies');
+  await lockHeld('operator-dies');
+  s3.faults.pause();
+  const pid = await processOf((words) => words.at(-1) === 'operator');
+  process.kill(pid, 'SIGKILL');
+  await until('another operator runs', async () => (await processOf((words) => words.at(-1) === 'operator')) !== pid);
+  s3.faults.pass();
+  assert.is((await secure.ended('operator-dies')).status?.phase, 'Succeeded');
+  await cluster.kubectl(['-n', SYSTEM_NAMESPACE, 'rollout', 'status', 'deployment/backstay-operator', '--timeout=60s']);
+});
+
+flow(
+  'a runner that is killed while it dumps leaves no good Snapshot and no lock, and the next session works',
+  async () => {
+    await fillWithNoise();
+    s3.faults.pause();
+    await secure.trigger('orders', 'nightly', 'runner-dies');
+    const running = await secure.when(
+      'BackupSession',
+      'runner-dies',
+      ({ status }) => status?.locks?.[0]?.state === 'Held',
+    );
+    const member = running.status?.locks?.[0]?.member ?? '';
+    assert.is(await isLocked(member), true, 'the member is locked while it is read');
+    const pid = await processOf((words) => words.includes('backup') && words.includes('--session=runner-dies'));
+    process.kill(pid, 'SIGKILL');
+    s3.faults.pass();
+    const failed = await secure.ended('runner-dies');
+    assert.is(failed.status?.phase, 'Failed');
+    assert.equal(failed.status?.locks ?? [], []);
+    assert.is(await isLocked(member), false);
+    const snapshots = (await secure.list('Snapshot')).filter(({ spec }) => spec.backupSession === 'runner-dies');
+    assert.equal(
+      snapshots.map(({ status }) => status?.phase),
+      ['Failed'],
+    );
+    await secure.trigger('orders', 'nightly', 'next');
+    assert.is((await secure.ended('next')).status?.phase, 'Succeeded');
+  },
+);
+
+flow.run();
+
+/** Waits until a session's runner holds its lock; gives the member. */
+async function lockHeld(session: string): Promise<string> {
+  const { status } = await secure.when('BackupSession', session, (now) => now.status?.locks?.[0]?.state === 'Held');
+  return status?.locks?.[0]?.member ?? '';
+}
+
+/** Documents that do not compress and that no repository has yet. */
+async function fillWithNoise(): Promise<void> {
+  const noise = client.db('noise').collection<Document>('noise');
+  await noise.drop().catch(() => {});
+  for (let batch = 0; batch < NOISE_DOCUMENTS; batch += 40) {
+    await noise.insertMany(Array.from({ length: 40 }, () => ({ bytes: randomBytes(NOISE_BYTES - 64) })));
+  }
+}
+
+/** The process of the lab's Pods whose command line is meant. */
+async function processOf(meant: (words: readonly string[]) => boolean): Promise<number> {
+  return until('the process runs', async () => {
+    for (const entry of await readdir('/proc')) {
+      if (!/^\d+$/.test(entry)) continue;
+      const words = (await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '')).split('\0').slice(0, -1);
+      if (words.some((word) => word.startsWith('/app/')) && meant(words) && (await isOurs(entry))) return Number(entry);
+    }
+    return undefined;
+  });
+}
+
+/** Whether a process belongs to this lab's cluster: another lab may run the same program. */
+async function isOurs(pid: string): Promise<boolean> {
+  const groups = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
+  return groups.includes(`backstay-lab-${ground.number}/`);
+}
+
+async function isLocked(member: string): Promise<boolean> {
+  const at = set.members.find((candidate) => new URL(candidate.uri()).host === member);
+  assert.ok(at, `${member} is a member`);
+  const admin = await at.client();
+  try {
+    return (await admin.db('admin').command({ currentOp: 1, $ownOps: false })).fsyncLock === true;
+  } finally {
+    await admin.close();
+  }
+}
