@@ -29,9 +29,13 @@ export async function buildGo(source: GoSource, name: string, folder: string, sa
     let compiled = 0;
     say(`compiling up to ${total} packages`);
     const ldflags = ['-s', '-w', ...variables].join(' ');
+    const gcflags = source.compiler === undefined ? [] : ['-gcflags', source.compiler];
     await run(
       'go',
-      ['build', '-v', '-trimpath', '-buildvcs=false', '-ldflags', ldflags, '-o', join(folder, name), source.target],
+      [
+        ...['build', '-v', '-trimpath', '-buildvcs=false', '-ldflags', ldflags, ...gcflags],
+        ...['-o', join(folder, name), source.target],
+      ],
       { cwd, env, onLine: () => say(`compiling, ${++compiled} of up to ${total} packages`) },
     );
   };

