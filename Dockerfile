@@ -1,5 +1,5 @@
 # Made from scripts/image/contents.ts by scripts/image/dockerfile.ts: change it there.
-FROM restic/restic:0.18.1 AS restic
+FROM restic/restic:0.18.0 AS restic
 
 FROM node:24.21.0-bookworm-slim AS modules
 WORKDIR /app

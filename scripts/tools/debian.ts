@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BackstayError } from '../../src/api/errors.ts';
-import { exclusive } from './cache.ts';
+import { cacheFolder, exclusive, exists } from './cache.ts';
 import type { Say } from './go.ts';
 import type { DebianPackage, DebianSource } from './registry.ts';
 import { run } from './run.ts';
@@ -22,9 +22,11 @@ export async function unpackDebian(source: DebianSource, folder: string, say: Sa
 
 async function download(wanted: DebianPackage, folder: string, say: Say): Promise<{ file: string; version: string }> {
   const pinned = `${wanted.name}=${wanted.version}`;
+  const { suite } = wanted;
+  const options = suite === undefined ? [] : await optionsOf(suite, say);
   const attempts: [specification: string, prepare: () => Promise<unknown>][] = [
     [pinned, async () => {}],
-    [pinned, () => refreshLists(say)],
+    [pinned, () => (suite === undefined ? refreshLists(say) : refreshSuite(options))],
     [wanted.name, async () => say(`${pinned} is gone from the mirror: taking the current ${wanted.name}`)],
   ];
   let failure: unknown;
@@ -32,7 +34,8 @@ async function download(wanted: DebianPackage, folder: string, say: Say): Promis
     await prepare();
     try {
       // apt checks the file against its signed index, whichever version it is.
-      await run('apt-get', ['download', '--quiet', '-o', 'APT::Sandbox::User=root', specification], { cwd: folder });
+      const asRoot = ['-o', 'APT::Sandbox::User=root'];
+      await run('apt-get', ['download', '--quiet', ...asRoot, ...options, specification], { cwd: folder });
       return await check(wanted, folder);
     } catch (error) {
       if (error instanceof BackstayError && error.code !== 'CommandFailed') throw error;
@@ -61,6 +64,40 @@ async function check(wanted: DebianPackage, folder: string): Promise<{ file: str
     }
   }
   return { file, version };
+}
+
+/** What makes apt look at another release, with lists of its own in the cache: the machine's sources stay as they are. */
+async function optionsOf(suite: string, say: Say): Promise<string[]> {
+  await using _lock = await exclusive(`apt ${suite}`);
+  const folder = join(cacheFolder(), `apt-${suite}`);
+  const list = join(folder, 'sources.list');
+  const options = [
+    `Dir::Etc::SourceList=${list}`,
+    'Dir::Etc::SourceParts=/dev/null',
+    `Dir::State::Lists=${join(folder, 'lists')}`,
+    `Dir::Cache=${folder}`,
+    'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false', // descriptions with pictures
+    'Acquire::Languages=none',
+  ].flatMap((option) => ['-o', option]);
+  if (await exists(list)) return options;
+  say(`reading the package lists of ${suite}`);
+  const mirrors = await run('apt-get', ['indextargets', '--format', '$(SITE) $(REPO_URI)', 'Created-By: Packages']);
+  const mirror = mirrors
+    .split('\n')
+    .find((line) => line !== '' && !line.includes('security'))
+    ?.split(' ')[1];
+  if (mirror === undefined) throw new BackstayError('NoSuchTool', 'apt-get knows no mirror of Debian');
+  await mkdir(join(folder, 'lists', 'partial'), { recursive: true });
+  await mkdir(join(folder, 'archives', 'partial'), { recursive: true });
+  const draft = `${list}.draft`;
+  await writeFile(draft, `deb ${mirror} ${suite} main\n`);
+  await refreshSuite(options.map((option) => (option.endsWith(`=${list}`) ? `${option}.draft` : option)));
+  await rename(draft, list); // its presence says that the lists are there
+  return options;
+}
+
+async function refreshSuite(options: readonly string[]): Promise<void> {
+  await run('apt-get', ['update', '--quiet', '-o', 'APT::Sandbox::User=root', ...options]);
 }
 
 let refreshed: Promise<unknown> | undefined;

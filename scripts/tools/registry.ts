@@ -41,6 +41,8 @@ export interface DebianPackage {
   version: string;
   /** SHA-256 of the .deb by Debian architecture. */
   sha256: Readonly<Record<string, string>>;
+  /** The release to take it from, such as `trixie`; the machine's own when left out. */
+  suite?: string;
 }
 
 /** What is installed at once into one folder of the cache. */
@@ -70,15 +72,21 @@ const kubernetes: Parcel = {
   },
 };
 
-// restic comes from Go because Debian bookworm's 0.14 has neither --stdin-from-command nor the exit codes 10 to 12.
+// From trixie also on bookworm, whose 0.14 has neither --stdin-from-command nor the exit codes 10 to 12. It needs no more than the C library.
 const restic: Parcel = {
   name: 'restic',
-  version: '0.18.1',
+  version: '0.18.0',
   source: {
-    kind: 'go',
-    module: 'scripts/tools/go/restic',
-    target: 'github.com/restic/restic/cmd/restic',
-    variables: {},
+    kind: 'debian',
+    packages: [
+      {
+        name: 'restic',
+        version: '0.18.0-1+b4',
+        sha256: { amd64: '4888fb20b272a28b84ac39171b7d7f0d9a58c2aeae51ec28e54684648d66e12c' },
+        suite: 'trixie',
+      },
+    ],
+    libraries: [],
   },
 };
 
@@ -158,7 +166,7 @@ export interface Tool {
 
 export const TOOLS = {
   kubernetes: { env: 'KUBERNETES', parcel: kubernetes, file: 'kubernetes' },
-  restic: { env: 'RESTIC', parcel: restic, file: 'restic' },
+  restic: { env: 'RESTIC', parcel: restic, file: 'usr/bin/restic' },
   versitygw: { env: 'VERSITYGW', parcel: versitygw, file: 'versitygw' },
   pause: { env: 'PAUSE', parcel: pause, file: 'pause' },
   mongod: { env: 'MONGOD', parcel: mongod, file: 'mongod' },

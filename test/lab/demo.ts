@@ -1,7 +1,7 @@
 /**
  * The main job, end to end, on real parts: git push → policy → backup → database dropped → restore.
  *
- * Usage: npm run demo [-- --keep]
+ * Usage: npm run demo [-- --keep] [-- --context NAME --overlay FOLDER --address IP]
  */
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -10,13 +10,15 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { buildBackstayImage, buildPushgatewayImage } from '../../scripts/image/build.ts';
 import { tools } from '../../scripts/tools/tool.ts';
-import { describeError } from '../../src/api/errors.ts';
+import { BackstayError, describeError } from '../../src/api/errors.ts';
+import type { Cluster } from './cluster.ts';
+import { type AnyCluster, clusterOf, groundAt, installInContext, s3Service } from './context.ts';
 import { createBackupUser, dbHash, fillShop } from './demo/database.ts';
 import { follow, isReady, listOf } from './demo/follow.ts';
 import { setUp } from './demo/objects.ts';
 import { megabytes, Road } from './demo/road.ts';
 import { startGitServer } from './git.ts';
-import { takeGround } from './ground.ts';
+import { type Ground, takeGround } from './ground.ts';
 import { installBackstay } from './install.ts';
 import { startKubernetes } from './kubernetes.ts';
 import { until } from './process.ts';
@@ -24,37 +26,40 @@ import { startReplicaSet } from './replica-set.ts';
 import { startS3 } from './s3.ts';
 
 const EXAMPLE = fileURLToPath(new URL('../../policies/example', import.meta.url));
-const PROGRAMS = [
-  'kubernetes',
-  'containerd',
-  'ctr',
-  'runc',
-  'pause',
-  'mongod',
-  'restic',
-  'versitygw',
-  'pushgateway',
-] as const;
+const OF_A_CLUSTER = ['kubernetes', 'containerd', 'ctr', 'runc', 'pause', 'pushgateway', 'restic'] as const;
+const PROGRAMS = ['mongod', 'versitygw'] as const;
 /** What policies/example/production/storage.yaml says of its S3 service. */
 const S3_PORT = 9000;
 const S3_REGION = 'eu-central-1';
 
-async function demo(keep: boolean): Promise<void> {
+/** A cluster of the user's, in place of the lab's. */
+interface Elsewhere {
+  context: string;
+  /** kustomize overlay whose images that cluster can pull. */
+  overlay: string;
+  /** Address of this machine that the cluster's Pods reach. */
+  address: string;
+}
+
+async function demo(keep: boolean, elsewhere: Elsewhere | undefined): Promise<void> {
   const road = new Road();
   road.section('The parts');
-  await tools(PROGRAMS, { onProgress: (line) => road.note(line) });
-  await using ground = await takeGround();
-  const [cluster, set, s3, git] = await Promise.all([
-    startKubernetes({ on: ground }),
+  const programs = elsewhere === undefined ? [...OF_A_CLUSTER, ...PROGRAMS] : PROGRAMS;
+  await tools(programs, { onProgress: (line) => road.note(line) });
+  await using taken = await takeGround();
+  const ground = elsewhere === undefined ? taken : groundAt(taken, elsewhere.address);
+  const started = Promise.all([
     startReplicaSet({ on: ground, members: 3, auth: true, tls: true }),
     startS3({ on: ground, port: S3_PORT, region: S3_REGION }),
     startGitServer({ on: ground }),
-    buildBackstayImage(),
-    buildPushgatewayImage(),
   ]);
+  const own = elsewhere === undefined ? await ownCluster(ground) : undefined;
+  const cluster: AnyCluster = own ?? clusterOf(elsewhere?.context ?? '');
+  const [set, s3, git] = await started;
   road.passed('parts are up', 'Kubernetes, a replica set of three with TLS and authentication, S3, git');
   await using client = await set.client();
-  const [documents] = await Promise.all([fillShop(client), installBackstay(cluster)]);
+  const installed = own === undefined ? installElsewhere(cluster, elsewhere) : installBackstay(own);
+  const [documents] = await Promise.all([fillShop(client), installed]);
   road.passed('Backstay is installed', 'operator with Pushgateway, webhook, catalogue');
   const shop = client.db('shop');
   const { dataSize } = await shop.stats();
@@ -144,12 +149,29 @@ async function demo(keep: boolean): Promise<void> {
   road.passed('dbHash is equal', `the whole road took ${road.elapsed()}`);
 
   if (!keep) return;
-  process.stdout.write(`\nIt stays up until Ctrl-C. To explore:\n\n  export KUBECONFIG=${cluster.kubeconfig}\n`);
-  process.stdout.write(`  alias kubectl='${cluster.programs.kubernetes} kubectl'\n  kubectl get backstay -A\n\n`);
+  process.stdout.write('\nIt stays up until Ctrl-C. To explore:\n\n');
+  if (own !== undefined) {
+    process.stdout.write(
+      `  export KUBECONFIG=${own.kubeconfig}\n  alias kubectl='${own.programs.kubernetes} kubectl'\n`,
+    );
+  }
+  process.stdout.write('  kubectl get backstay -A\n\n');
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
     setInterval(() => {}, 60_000);
   });
+}
+
+/** The lab's cluster; the images are made meanwhile. */
+async function ownCluster(ground: Ground): Promise<Cluster> {
+  const [cluster] = await Promise.all([startKubernetes({ on: ground }), buildBackstayImage(), buildPushgatewayImage()]);
+  return cluster;
+}
+
+async function installElsewhere(cluster: AnyCluster, elsewhere: Elsewhere | undefined): Promise<void> {
+  if (elsewhere === undefined) return;
+  await installInContext(cluster, elsewhere.overlay);
+  await cluster.apply(s3Service(elsewhere.address, S3_PORT));
 }
 
 function exampleFiles(): Record<string, string> {
@@ -162,19 +184,31 @@ function exampleFiles(): Record<string, string> {
   );
 }
 
-const { values } = parseArgs({
-  options: { keep: { type: 'boolean', default: false }, help: { type: 'boolean', short: 'h', default: false } },
-});
-if (values.help) {
-  process.stdout.write(
-    'usage: npm run demo [-- --keep]\n\n  --keep   leave everything running at the end, and print the KUBECONFIG\n',
-  );
-} else {
-  try {
-    await demo(values.keep);
-    process.exit(0);
-  } catch (error) {
-    process.stderr.write(`\ndemo: ${describeError(error)}\n`);
-    process.exit(1);
-  }
+const USAGE = `usage: npm run demo [-- OPTIONS]
+
+  --keep            leave everything running at the end, and print how to explore it
+  --context NAME    use a cluster that you have, by a context of your kubeconfig; Backstay is installed in it and stays
+    --overlay DIR   the kustomize overlay to install, whose images that cluster can pull (see docs/install.md)
+    --address IP    the address of this machine that the cluster's Pods reach: MongoDB, S3 and git run here
+`;
+
+/** @returns undefined without --context */
+function elsewhereOf({ context, overlay, address }: Partial<Elsewhere>): Elsewhere | undefined {
+  if (context === undefined) return undefined;
+  if (overlay !== undefined && address !== undefined) return { context, overlay, address };
+  throw new BackstayError('InvalidUsage', '--context needs --overlay and --address', { remedy: 'add --help for help' });
+}
+
+try {
+  const text = { type: 'string' } as const;
+  const flag = { type: 'boolean', default: false } as const;
+  const { values } = parseArgs({
+    options: { keep: flag, help: { ...flag, short: 'h' }, context: text, overlay: text, address: text },
+  });
+  if (values.help) process.stdout.write(USAGE);
+  else await demo(values.keep, elsewhereOf(values));
+  process.exit(0);
+} catch (error) {
+  process.stderr.write(`\ndemo: ${describeError(error)}\n`);
+  process.exit(1);
 }

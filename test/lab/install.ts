@@ -17,7 +17,16 @@ export async function installBackstay(cluster: Cluster): Promise<void> {
       await cluster.importImage(image);
   })();
   const rendered = await cluster.kubectl(['kustomize', OVERLAY]);
-  const documents = rendered.replace(PLACEHOLDER, `127.${cluster.number}.0.`).split(/^---$/m);
+  await installFrom(cluster, rendered.replace(PLACEHOLDER, `127.${cluster.number}.0.`), images);
+}
+
+/** Applies rendered manifests, definitions first, and waits until operator and webhook are ready. */
+export async function installFrom(
+  cluster: Pick<Cluster, 'kubectl' | 'apply' | 'request'>,
+  manifests: string,
+  images: Promise<void>,
+): Promise<void> {
+  const documents = manifests.split(/^---$/m);
   const isDefinition = (document: string): boolean => /^kind: CustomResourceDefinition$/m.test(document);
   await cluster.apply(documents.filter(isDefinition).join('---\n'));
   await cluster.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s']);
@@ -30,7 +39,7 @@ export async function installBackstay(cluster: Cluster): Promise<void> {
 }
 
 /** Whether a dry run passes the webhook: the certificate authority may reach the API server later than the Pod is ready. */
-async function webhookAnswers(cluster: Cluster): Promise<boolean> {
+async function webhookAnswers(cluster: Pick<Cluster, 'request'>): Promise<boolean> {
   const path = '/apis/backstay.dev/v1alpha1/namespaces/default/retentionpolicies?dryRun=All';
   const body = {
     apiVersion: 'backstay.dev/v1alpha1',

@@ -2,13 +2,13 @@ import { getCondition } from '../../../src/api/conditions.ts';
 import type { Condition } from '../../../src/api/generated/types.ts';
 import type { ObjectOf } from '../../../src/api/kinds.ts';
 import { KINDS, type Kind } from '../../../src/api/kinds.ts';
-import type { Cluster } from '../cluster.ts';
+import type { AnyCluster } from '../context.ts';
 import { until } from '../process.ts';
 import { NAMESPACE } from './objects.ts';
 
 /** The object, once `holds` says so; what its conditions say is in the error when it never does. */
 export async function follow<K extends Kind>(
-  cluster: Cluster,
+  cluster: AnyCluster,
   kind: K,
   name: string,
   holds: (object: ObjectOf<K>) => boolean | undefined,
@@ -33,7 +33,7 @@ export async function follow<K extends Kind>(
 }
 
 /** Every object of a kind in the demo's namespace. */
-export async function listOf<K extends Kind>(cluster: Cluster, kind: K): Promise<ObjectOf<K>[]> {
+export async function listOf<K extends Kind>(cluster: AnyCluster, kind: K): Promise<ObjectOf<K>[]> {
   const path = `/apis/backstay.dev/v1alpha1/namespaces/${NAMESPACE}/${KINDS[kind].plural}`;
   const { body } = await cluster.request<{ items?: ObjectOf<K>[] }>('GET', path);
   return body.items ?? [];
