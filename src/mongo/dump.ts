@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import type { MongoClient, Timestamp } from 'mongodb';
 import { BackstayError } from '../api/errors.ts';
 import { Crc64 } from './archive/crc64.ts';
@@ -15,6 +16,9 @@ import { endingError, throwIfAborted } from './errors.ts';
 import { type Namespace, nameOf } from './namespace.ts';
 import { type NamespaceSelection, selects } from './selection.ts';
 import { hasViewlessTimeSeries } from './version.ts';
+
+/** How long a snapshot read waits for the member to learn what the majority has; heartbeats come every 2 s. */
+const MAJORITY_WAIT_MS = 10_000;
 
 /**
  * What makes the collections fit together. lock: the caller holds the member's lock. snapshot: every read sees one cluster time.
@@ -151,14 +155,28 @@ class Dump {
     };
   }
 
+  /** A member that has just joined does not know yet what the majority has: a snapshot read waits for that, for a bounded time. */
+  async #readFacts(): Promise<ServerFacts> {
+    const { mode, atClusterTime, signal } = this.#options;
+    const giveUpAt = performance.now() + MAJORITY_WAIT_MS;
+    for (;;) {
+      const facts = await readServerFacts(this.#client);
+      const isMember = facts.lastApplied !== undefined;
+      const knows = facts.majorityCommitted !== undefined || atClusterTime !== undefined;
+      if (mode !== 'snapshot' || !isMember || knows || performance.now() > giveUpAt) return facts;
+      await setTimeout(100, undefined, signal === undefined ? {} : { signal });
+    }
+  }
+
   async *archive(): AsyncGenerator<Uint8Array> {
     const { mode, namespaces, onLastRead, signal } = this.#options;
     throwIfAborted(signal);
-    const facts = await readServerFacts(this.#client);
+    const facts = await this.#readFacts();
     this.#facts = facts;
     this.#cutTime = cutTime(facts, this.#options);
     if (mode === 'snapshot' && this.#cutTime === undefined) {
-      throw new BackstayError('SnapshotUnsupported', 'a standalone server has no snapshot reads', {
+      const why = facts.lastApplied === undefined ? 'a standalone server has no' : 'the member knows no majority for';
+      throw new BackstayError('SnapshotUnsupported', `${why} snapshot reads`, {
         remedy: 'use consistency "lock" or "none"',
       });
     }

@@ -118,6 +118,9 @@ function isFree(address: string, port: number): Promise<boolean> {
   });
 }
 
+// Node's own teardown can spin for ever over a request on a connection that a lab's end cut off (seen with 24.21): leave before it.
+process.once('exit', () => process.exit());
+
 let common: Promise<Ground> | undefined;
 
 /** The ground that this process's parts share when they are not told another one. */
