@@ -1,8 +1,8 @@
 /**
  * `npm test [-- WORD…]` runs every test file whose path has one of the words in it, and the checks of the source.
  *
- * Each file is a process of its own with a time limit. Two run at a time; those that need the cluster run one after another at the end, in
- * one cluster that is started once. The last line is always `N passed, N failed`.
+ * Each file is a process of its own with a time limit, and a few run at a time. Those that need a cluster share one, which is started once.
+ * The last line is always `N passed, N failed`.
  */
 import { availableParallelism } from 'node:os';
 import { ROOT } from '../scripts/tools/cache.ts';
@@ -38,6 +38,9 @@ function report(name: string, startedAt: number, outcome: Outcome, output: strin
 /** One piece of work, done when the promise is. */
 type Work = () => Promise<void>;
 
+/** How many test files more than processors are under way. */
+const WAITING = 2;
+
 async function inTurn(work: readonly Work[], workers: number): Promise<void> {
   const queue = [...work];
   const worker = async (): Promise<void> => {
@@ -65,27 +68,24 @@ function test(path: string, limitMs: number, env: NodeJS.ProcessEnv): Work {
 
 async function runAll(): Promise<void> {
   const files = findTests(ROOT).filter(({ path }) => isAsked(path, words));
-  const [clustered, plain] = [files.filter((file) => file.needsCluster), files.filter((file) => !file.needsCluster)];
   const checks = CHECKS.filter(({ name }) => isAsked(name, words));
   if (files.length === 0 && checks.length === 0) throw new Error(`No test has ${words.join(' or ')} in its path`);
 
   // Built before the first test, so that no test's time limit has to hold for it and no compiler disturbs a measurement.
   const wanted: ToolName[] = files.length === 0 ? [] : ['mongod', 'restic', 'versitygw', 'pushgateway', 'kubernetes'];
   const onProgress = (line: string): void => console.log(line);
-  if (clustered.length > 0) wanted.push('containerd', 'pause');
+  const needsCluster = files.some((file) => file.needsCluster);
+  if (needsCluster) wanted.push('containerd', 'pause');
   await tools(wanted, { onProgress });
 
   const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', [SHARED_LAB]: '' };
   await inTurn(checks.map(check), 1);
+  await using lab: Cluster | undefined = needsCluster ? await startKubernetes({ onProgress }) : undefined;
+  // The long ones first, so that none is left over at the end; they wait more than they compute, so there are more of them than processors.
+  const inOrder = files.toSorted((one, other) => other.timeLimitMs - one.timeLimitMs);
   await inTurn(
-    plain.map(({ path, timeLimitMs }) => test(path, timeLimitMs, env)),
-    Math.min(2, availableParallelism()),
-  );
-  if (clustered.length === 0 || abort.signal.aborted) return;
-  await using lab: Cluster = await startKubernetes({ onProgress });
-  await inTurn(
-    clustered.map(({ path, timeLimitMs }) => test(path, timeLimitMs, { ...env, [SHARED_LAB]: lab.folder })),
-    1,
+    inOrder.map(({ path, timeLimitMs }) => test(path, timeLimitMs, { ...env, [SHARED_LAB]: lab?.folder ?? '' })),
+    availableParallelism() + WAITING,
   );
 }
 

@@ -1,5 +1,5 @@
 // needs: cluster
-// time-limit: 420s
+// time-limit: 600s
 import { randomBytes } from 'node:crypto';
 import { chmod, readdir, readFile } from 'node:fs/promises';
 import { type Document, MongoClient } from 'mongodb';

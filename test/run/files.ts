@@ -9,7 +9,7 @@ export interface TestFile {
   timeLimitMs: number;
 }
 
-const DEFAULT_LIMIT_MS = 120_000;
+const DEFAULT_LIMIT_MS = 240_000;
 
 /** All test files below a folder, in the order of their paths. */
 export function findTests(root: string, folder = 'test'): TestFile[] {

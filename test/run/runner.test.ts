@@ -36,7 +36,7 @@ test('passing tests do not excuse a process that ends badly after them', () => {
 });
 
 test('the header of a file tells its time limit and whether it needs the cluster', () => {
-  assert.equal(readHeader("import 'x';\n"), { needsCluster: false, timeLimitMs: 120_000 });
+  assert.equal(readHeader("import 'x';\n"), { needsCluster: false, timeLimitMs: 240_000 });
   assert.equal(readHeader('// needs: cluster\n// time-limit: 300s\n'), { needsCluster: true, timeLimitMs: 300_000 });
 });
 
