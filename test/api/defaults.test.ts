@@ -17,7 +17,7 @@ test('defaults reach into objects, lists and what a default has just made', () =
 });
 
 test('what is written stays, false and empty values too', () => {
-  const object = storage({ default: true, usagePolicy: { allowedNamespaces: { from: 'All' } } });
+  const object = storage({ deletionPolicy: 'Delete', usagePolicy: { allowedNamespaces: { from: 'All' } } });
   assert.equal(applyDefaults('BackupStorage', object).spec, object.spec);
   const sync = SAMPLES.PolicySync?.();
   sync.spec.prune = false;
