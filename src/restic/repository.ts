@@ -70,7 +70,8 @@ export class ResticRepository {
   }
 
   /**
-   * Makes the repository unless it is there.
+   * Makes the repository unless it is there. One at a time: two at once can leave a repository that nobody can open (seen with 0.18 on a
+   * volume: the configuration of the one under the key of the other).
    *
    * restic would also make a missing bucket; the bucket must exist, so the repository is looked for first, which fails with BucketNotFound.
    */
@@ -90,7 +91,7 @@ export class ResticRepository {
       return { id: await this.id({ signal }), created: true };
     } catch (error) {
       signal?.throwIfAborted();
-      // Two that make it at once: the second fails, and finds what the first has made.
+      // Somebody may have made it between the look and the making, and restic then refuses.
       const other = await this.#find(signal).catch(() => undefined);
       if (other === undefined) throw error;
       return { id: other, created: false };

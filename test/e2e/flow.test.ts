@@ -130,14 +130,9 @@ flow(
   'a runner that is killed while it dumps leaves no good Snapshot and no lock, and the next session works',
   async () => {
     await fillWithNoise();
-    s3.faults.pause();
     await secure.trigger('orders', 'nightly', 'runner-dies');
-    const running = await secure.when(
-      'BackupSession',
-      'runner-dies',
-      ({ status }) => status?.locks?.[0]?.state === 'Held',
-    );
-    const member = running.status?.locks?.[0]?.member ?? '';
+    const member = await lockHeld('runner-dies');
+    s3.faults.pause();
     assert.is(await isLocked(member), true, 'the member is locked while it is read');
     const pid = await processOf((words) => words.includes('backup') && words.includes('--session=runner-dies'));
     process.kill(pid, 'SIGKILL');
