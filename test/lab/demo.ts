@@ -15,7 +15,7 @@ import type { Cluster } from './cluster.ts';
 import { type AnyCluster, clusterOf, groundAt, installInContext, s3Service } from './context.ts';
 import { createBackupUser, dbHash, fillShop } from './demo/database.ts';
 import { follow, isReady, listOf } from './demo/follow.ts';
-import { setUp } from './demo/objects.ts';
+import { NAMESPACE, setUp } from './demo/objects.ts';
 import { megabytes, Road } from './demo/road.ts';
 import { startGitServer } from './git.ts';
 import { type Ground, takeGround } from './ground.ts';
@@ -74,6 +74,7 @@ async function demo(keep: boolean, elsewhere: Elsewhere | undefined): Promise<vo
   road.passed('set up once', 'Secrets, AppBinding orders, PolicySync production');
   const first = await repository.commit(exampleFiles(), { message: 'Back the orders database up' });
   road.passed('commit pushed', `policies/example as it is, ${first.slice(0, 10)}`);
+  await reconcileNow(cluster, first);
   const synced = await follow(cluster, 'PolicySync', 'production', ({ status }) =>
     status?.lastAppliedRevision?.endsWith(first),
   );
@@ -99,6 +100,7 @@ async function demo(keep: boolean, elsewhere: Elsewhere | undefined): Promise<vo
     { 'production/orders.yaml': soon },
     { message: 'Do not wait for the full hour' },
   );
+  await reconcileNow(cluster, second);
   await follow(cluster, 'PolicySync', 'production', ({ status }) => status?.lastAppliedRevision?.endsWith(second));
   road.passed('schedule changed by a push', `hourly is now @every 15s, ${second.slice(0, 10)}`);
   const session = await until(
@@ -160,6 +162,12 @@ async function demo(keep: boolean, elsewhere: Elsewhere | undefined): Promise<vo
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
     setInterval(() => {}, 60_000);
   });
+}
+
+/** What a user does who does not want to wait for the interval. */
+async function reconcileNow(cluster: AnyCluster, commit: string): Promise<void> {
+  const annotation = `backstay.dev/reconcile=${commit}`;
+  await cluster.kubectl(['-n', NAMESPACE, 'annotate', '--overwrite', 'policysync/production', annotation]);
 }
 
 /** The lab's cluster; the images are made meanwhile. */
