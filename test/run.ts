@@ -38,9 +38,6 @@ function report(name: string, startedAt: number, outcome: Outcome, output: strin
 /** One piece of work, done when the promise is. */
 type Work = () => Promise<void>;
 
-/** How many test files more than processors are under way. */
-const WAITING = 2;
-
 async function inTurn(work: readonly Work[], workers: number): Promise<void> {
   const queue = [...work];
   const worker = async (): Promise<void> => {
@@ -81,11 +78,11 @@ async function runAll(): Promise<void> {
   const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', [SHARED_LAB]: '' };
   await inTurn(checks.map(check), 1);
   await using lab: Cluster | undefined = needsCluster ? await startKubernetes({ onProgress }) : undefined;
-  // The long ones first, so that none is left over at the end; they wait more than they compute, so there are more of them than processors.
+  // The long ones first, so that none is left over at the end.
   const inOrder = files.toSorted((one, other) => other.timeLimitMs - one.timeLimitMs);
   await inTurn(
     inOrder.map(({ path, timeLimitMs }) => test(path, timeLimitMs, { ...env, [SHARED_LAB]: lab?.folder ?? '' })),
-    availableParallelism() + WAITING,
+    availableParallelism(),
   );
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MongoClient } from 'mongodb';
+import { type MongoClient, MongoServerError } from 'mongodb';
 import { BackstayError, describeError } from '../../api/errors.ts';
 import { throwIfAborted } from '../errors.ts';
 import type { LeftoverOutcome, LockIntent } from '../lock.ts';
@@ -40,6 +40,17 @@ function isOurs(state: LockState, { afterOperation, lockOperation }: LockIntent)
   return afterOperation === undefined || state.worker > afterOperation;
 }
 
+/** Unlocks once. @returns false in the moment in which a lock is being granted: it shows already, and does not count yet */
+async function unlockIfCounted(client: MongoClient): Promise<boolean> {
+  try {
+    await unlockOnce(client);
+    return true;
+  } catch (error) {
+    if (error instanceof MongoServerError && /not locked/.test(error.message)) return false;
+    throw error;
+  }
+}
+
 /**
  * Releases the lock of an intent from a process that may have died: see releaseLeftover.
  */
@@ -56,10 +67,7 @@ export async function releaseOurs(
     if (state.processId !== intent.processId) return 'memberRestarted';
     if (!state.locked && !state.waiting) return 'notLocked';
     if (!isOurs(state, intent)) return 'notOurs';
-    if (state.locked) {
-      await unlockOnce(client);
-      return 'released';
-    }
+    if (state.locked && (await unlockIfCounted(client))) return 'released';
     if (performance.now() > deadline) {
       throw new BackstayError('UnlockFailed', `${intent.member} still waits for a lock that nobody needs`, {
         remedy: `end what it waits for, or restart ${intent.member}`,
