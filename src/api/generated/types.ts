@@ -880,6 +880,7 @@ export interface BackupSessionStatus {
    * Locks that are, or may be, held for the run.
    */
   locks?: BackupSessionStatusLock[];
+  balancer?: BackupSessionStatusBalancer;
   /**
    * What the retention policy did.
    */
@@ -958,6 +959,35 @@ export interface BackupSessionStatusLock {
    * Number of the lock's operation on the server, known once it is held.
    */
   lockOperation?: number;
+}
+/**
+ * The balancer of a sharded cluster, while the run keeps it from working. It is written down before the balancer is stopped and struck out after it is as it was.
+ */
+export interface BackupSessionStatusBalancer {
+  /**
+   * The mode that the balancer had and gets back: full, or off when it was not to work anyway.
+   */
+  former: 'full' | 'off';
+  /**
+   * Requested: it may or may not be stopped. Stopped: it is.
+   */
+  state: 'Requested' | 'Stopped';
+  /**
+   * Identity of the cluster, so that no other one's balancer is started.
+   */
+  clusterID?: string;
+  /**
+   * When it was asked for.
+   */
+  requestedAt: string;
+  /**
+   * When it had stopped.
+   */
+  stoppedAt?: string;
+  /**
+   * The Pod that stopped it.
+   */
+  holder?: string;
 }
 /**
  * What the retention policy did in a repository.
@@ -1948,7 +1978,7 @@ export interface SnapshotStatus {
  */
 export interface SnapshotStatusComponent {
   /**
-   * Name of the component: dump, or the name of the shard.
+   * Name of the component: dump; of a sharded cluster configserver, and the name of each shard.
    */
   name: string;
   /**
