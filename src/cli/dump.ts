@@ -5,6 +5,8 @@ import { BackstayError } from '../api/errors.ts';
 import { type Consistency, dump } from '../mongo/dump.ts';
 import { LockNotGranted } from '../mongo/lock.ts';
 import { openReading, type Reading } from '../mongo/reading.ts';
+import { guardOf, isWorker } from '../runner/watchdog/guard.ts';
+import { supervise } from '../runner/watchdog/supervise.ts';
 import { addEndpointOptions, type EndpointOptions, endpointOf, list } from './endpoint.ts';
 import { interruptible } from './signals.ts';
 import { count, counted, size, Terminal } from './terminal.ts';
@@ -58,12 +60,16 @@ async function run(options: DumpCommandOptions): Promise<void> {
       remedy: 'send standard output to a file or a command: backstay dump … > dump.archive',
     });
   }
-  const endpoint = await endpointOf(options);
   const terminal = new Terminal(options.logLevel);
+  if (!isWorker()) {
+    process.exitCode = await watched(terminal);
+    return;
+  }
+  const endpoint = await endpointOf(options);
+  const guard = guardOf();
   await interruptible(async (signal) => {
     const reading = await openReading(endpoint, {
-      // nobody can release the lock of a command line but itself
-      onIntent: async () => {},
+      onIntent: (intent) => guard.taken(intent.member, { kind: 'lock', endpoint, intent }),
       policy: { maxLagSeconds: options.maxLag, ...(options.member === undefined ? {} : { member: options.member }) },
       lockTimeoutMS: options.lockTimeout * 1000,
       signal,
@@ -72,13 +78,32 @@ async function run(options: DumpCommandOptions): Promise<void> {
       if (error instanceof LockNotGranted) await error.settled;
       throw error;
     });
+    const { lock } = reading;
+    if (lock !== undefined) await guard.taken(lock.member, { kind: 'lock', endpoint, intent: lock.intent });
     try {
       await write(reading, options, terminal, signal);
     } finally {
       terminal.clear();
       await reading.close();
+      guard.given(reading.member);
     }
   });
+}
+
+/** The dump in a child of this process, so that its lock is released also when it is killed. */
+async function watched(terminal: Terminal): Promise<number> {
+  const { exitCode, killedBy, released, left } = await supervise({
+    say: (level, { held, error, outcome }, message) => {
+      const details = [held, outcome ?? error].filter((detail) => detail !== undefined).join(': ');
+      terminal.say(level, `${message}${details === '' ? '' : ` (${details})`}`);
+    },
+  });
+  if (killedBy !== undefined) {
+    const locks = released.length === 0 ? '' : `, and ${released.join(', ')} is not locked by it any more`;
+    terminal.say('error', `the dump was killed by ${killedBy}${locks}`);
+  }
+  for (const { key } of left) terminal.say('error', `${key} may still be locked: run db.fsyncUnlock() on it`);
+  return exitCode;
 }
 
 async function write(

@@ -1,7 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../api/durations.ts';
 import type { Consistency } from '../mongo/dump.ts';
-import { runJob } from '../runner/job.ts';
+import type { runJob } from '../runner/job.ts';
+import { isWorker } from '../runner/watchdog/guard.ts';
 import { list } from './endpoint.ts';
 
 /** `backstay job`: what runs inside Jobs. Each subcommand loads no more than it needs. */
@@ -13,7 +14,7 @@ export function configure(command: Command): void {
     .requiredOption('--session <name>', 'the session in it')
     .action(async (options: { namespace: string; configuration: string; session: string }) => {
       const { trigger } = await import('../runner/trigger.ts');
-      process.exitCode = await runJob('trigger', { ...options }, (context) => trigger(context, options));
+      process.exitCode = await run('trigger', { ...options }, (context) => trigger(context, options));
     });
 
   subcommand(command, 'backup', 'back up what a BackupSession says')
@@ -31,9 +32,14 @@ export function configure(command: Command): void {
     .option('--include <patterns>', 'namespaces to back up', list)
     .option('--exclude <patterns>', 'namespaces to leave out', list)
     .action(async (options: BackupOptions) => {
+      if (!isWorker()) {
+        const { superviseJob } = await import('../runner/watchdog/job.ts');
+        process.exitCode = await superviseJob('backup', { namespace: options.namespace, session: options.session });
+        return;
+      }
       const { backup } = await import('../runner/backup.ts');
       const { namespace, session } = options;
-      process.exitCode = await runJob('backup', { namespace, session }, (context) =>
+      process.exitCode = await run('backup', { namespace, session }, (context) =>
         backup(context, backupRequest(options)),
       );
     });
@@ -45,21 +51,21 @@ export function configure(command: Command): void {
     .action(async (options: { namespace: string; session: string; workers: number; usersAndRoles: boolean }) => {
       const { restore } = await import('../runner/restore.ts');
       const { namespace, session } = options;
-      process.exitCode = await runJob('restore', { namespace, session }, (context) => restore(context, options));
+      process.exitCode = await run('restore', { namespace, session }, (context) => restore(context, options));
     });
 
   subcommand(command, 'storage', 'reach a BackupStorage and read its marker')
     .requiredOption('--name <name>', 'the BackupStorage')
     .action(async (options: { namespace: string; name: string }) => {
       const { checkStorage } = await import('../runner/storage.ts');
-      process.exitCode = await runJob('storage', { ...options }, (context) => checkStorage(context, options));
+      process.exitCode = await run('storage', { ...options }, (context) => checkStorage(context, options));
     });
 
   subcommand(command, 'repository', 'open or make the restic repository of a Repository')
     .requiredOption('--name <name>', 'the Repository')
     .action(async (options: { namespace: string; name: string }) => {
       const { prepareRepository } = await import('../runner/repository.ts');
-      process.exitCode = await runJob('repository', { ...options }, (context) => prepareRepository(context, options));
+      process.exitCode = await run('repository', { ...options }, (context) => prepareRepository(context, options));
     });
 
   subcommand(command, 'forget', 'remove the data of a Snapshot, or of a whole Repository')
@@ -78,7 +84,7 @@ export function configure(command: Command): void {
             ? { namespace, repository: repository ?? '', all: true as const }
             : { namespace, snapshot };
         const about = snapshot === undefined ? { repository: repository ?? '' } : { snapshot };
-        process.exitCode = await runJob('forget', { namespace, ...about }, (context) => forget(context, request));
+        process.exitCode = await run('forget', { namespace, ...about }, (context) => forget(context, request));
       },
     );
 
@@ -86,8 +92,13 @@ export function configure(command: Command): void {
     .requiredOption('--session <name>', 'the BackupSession')
     .action(async (options: { namespace: string; session: string }) => {
       const { release } = await import('../runner/release.ts');
-      process.exitCode = await runJob('release', { ...options }, (context) => release(context, options));
+      process.exitCode = await run('release', { ...options }, (context) => release(context, options));
     });
+}
+
+/** The layer below the Jobs is loaded where one runs: the process that only watches over another stays small. */
+async function run(...args: Parameters<typeof runJob>): Promise<number> {
+  return (await import('../runner/job.ts')).runJob(...args);
 }
 
 interface BackupOptions {

@@ -10,7 +10,7 @@ export class Terminal {
     this.#level = LEVELS.indexOf(level);
   }
 
-  say(level: 'debug' | 'info' | 'warn', text: string): void {
+  say(level: 'debug' | 'info' | 'warn' | 'error', text: string): void {
     if (LEVELS.indexOf(level) < this.#level) return;
     this.clear();
     process.stderr.write(`backstay: ${text}\n`);

@@ -17,6 +17,7 @@ import { openRepository } from './repositories.ts';
 import { StatusWriter } from './status-writer.ts';
 import { readTarget } from './target.ts';
 import { JobFailure } from './termination.ts';
+import { guardOf } from './watchdog/guard.ts';
 
 export interface BackupRequest {
   namespace: string;
@@ -53,8 +54,8 @@ export async function backup(context: JobContext, request: BackupRequest): Promi
       { signal, code: 'ConfigurationNotFound' },
     );
     const writer = new StatusWriter(client, BackupSessions, session, ownPart(session.status), log);
-    const locks = new LockRecords(writer, holder);
     const { endpoint } = await readTarget(context, configuration.spec.target, namespace);
+    const locks = new LockRecords(writer, holder, { guard: guardOf(), endpoint });
     await releaseRecords(context, endpoint, locks);
     const failed: FailedPart[] = [];
     for (const snapshot of await wantedSnapshots(context, session)) {

@@ -7,6 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { tool } from '../../scripts/tools/tool.ts';
 import { openRestic, type ResticRepository, type ResticSnapshot } from '../../src/restic/repository.ts';
+import { workerOf } from '../lab/family.ts';
 import { until } from '../lab/process.ts';
 import { type ReplicaSet, startReplicaSet } from '../lab/replica-set.ts';
 import { fill, openScene, PASSWORD, type Scene } from './scene.ts';
@@ -87,7 +88,7 @@ test('a runner that is killed in the middle leaves no snapshot, and its lock is 
   const session = await scene.session('orders', ['volume']);
   const job = await scene.start(['backup', '--session', session]);
   await job.said('member locked');
-  job.child.kill('SIGKILL');
+  job.kill();
   assert.is((await job.ended).signal, 'SIGKILL');
   const [record] = (await scene.backupSession(session)).status?.locks ?? [];
   assert.ok(record, 'no lock was written down');
@@ -121,11 +122,30 @@ async function isWriting(session: string): Promise<boolean> {
   return false;
 }
 
+test('the watchdog of a runner that is killed releases its lock at once, and says what happened', async () => {
+  const session = await scene.session('orders', ['volume']);
+  const job = await scene.start(['backup', '--session', session]);
+  const { member } = await job.said('member locked');
+  process.kill(workerOf(job.child), 'SIGKILL');
+  const { exitCode, result, output } = await job.ended;
+  assert.is(exitCode, 1, output);
+  assert.is(result?.code, 'RunnerKilled');
+  assert.match(result?.message ?? '', new RegExp(`killed by SIGKILL; ${member} was given back`));
+  assert.equal(result?.data, { released: [member], left: [] });
+  assert.equal(await lockedMembers(), []);
+  // The record is for the operator, whose Job finds that nothing is left to do.
+  assert.is((await scene.backupSession(session)).status?.locks?.length, 1);
+  const released = await scene.run(['release', '--session', session]);
+  assert.is(released.exitCode, 0, released.output);
+  assert.equal((await scene.backupSession(session)).status?.locks ?? [], []);
+  assert.equal(await resticSnapshots(session), []);
+});
+
 test('a second run of a session that was killed releases the lock by itself', async () => {
   const session = await scene.session('orders', ['volume']);
   const job = await scene.start(['backup', '--session', session]);
   await job.said('member locked');
-  job.child.kill('SIGKILL');
+  job.kill();
   await job.ended;
   const again = await scene.run(['backup', '--session', session]);
   assert.is(again.exitCode, 0, again.output);

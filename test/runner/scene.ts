@@ -20,6 +20,7 @@ import { snapshotName } from '../../src/api/names.ts';
 import { type Client, connect } from '../../src/kube/client.ts';
 import type { JobResult } from '../../src/runner/termination.ts';
 import type { Cluster } from '../lab/cluster.ts';
+import { killBoth, workersOf } from '../lab/family.ts';
 import { type Ground, takeGround } from '../lab/ground.ts';
 import { type S3, startS3 } from '../lab/s3.ts';
 import { sharedLab } from '../lab/shared.ts';
@@ -41,7 +42,10 @@ export interface Ended {
 }
 
 export interface RunningJob {
+  /** The process that was started; of a backup it is the watchdog. */
   child: ChildProcess;
+  /** Kills everything of the Job at once, as the end of its Pod does; restic is left to notice. */
+  kill(): void;
   ended: Promise<Ended>;
   /** Resolves when a line with this message was logged; rejects when the Job ends without it. */
   said(message: string): Promise<Record<string, unknown>>;
@@ -265,7 +269,11 @@ function follow(child: ChildProcess, termination: string): RunningJob {
       waiting.add(look);
       look();
     });
-  return { child, ended, said };
+  const kill = (): void => {
+    if (workersOf(child).length > 0) killBoth(child);
+    else child.kill('SIGKILL');
+  };
+  return { child, kill, ended, said };
 }
 
 /** Fills a database with some `megabytes` of documents that do not compress, an index and a view. */

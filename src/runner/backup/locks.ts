@@ -1,19 +1,29 @@
 import type { BackupSession, BackupSessionStatus, BackupSessionStatusLock } from '../../api/generated/types.ts';
+import type { MongoEndpoint } from '../../mongo/connection.ts';
 import type { Consistency } from '../../mongo/dump.ts';
 import type { LockIntent } from '../../mongo/lock.ts';
 import type { StatusWriter } from '../status-writer.ts';
+import { type Guard, UNGUARDED } from '../watchdog/guard.ts';
+
+/** Who else learns of every lock: the watchdog, with how to reach the members. */
+export interface Watched {
+  guard: Guard;
+  endpoint: MongoEndpoint;
+}
 
 /**
  * The lock records of a BackupSession. Each write replaces all fields of the runner, so the records and the consistency are written
- * together.
+ * together. What is written down is told to the watchdog as well: it is the quicker one, and the record is there when it is gone too.
  */
 export class LockRecords {
   readonly #writer: StatusWriter<BackupSession>;
   readonly #holder: string;
+  readonly #watched: Watched | undefined;
 
-  constructor(writer: StatusWriter<BackupSession>, holder: string) {
+  constructor(writer: StatusWriter<BackupSession>, holder: string, watched?: Watched) {
     this.#writer = writer;
     this.#holder = holder;
+    this.#watched = watched;
   }
 
   get records(): readonly BackupSessionStatusLock[] {
@@ -22,22 +32,34 @@ export class LockRecords {
 
   /** Writes down what is about to be locked; the lock may be asked for when this has resolved. */
   async requested(component: string, intent: LockIntent): Promise<void> {
+    await this.#tell(intent);
     await this.#put(recordOf(intent, { component, state: 'Requested', holder: this.#holder }));
   }
 
   /** Writes down that the lock is held, and by which operation of the server. */
   async held(component: string, intent: LockIntent): Promise<void> {
     const heldAt = new Date().toISOString();
+    await this.#tell(intent);
     await this.#put({ ...recordOf(intent, { component, state: 'Held', holder: this.#holder }), heldAt });
   }
 
   /** Strikes the record of a member out: its lock is certainly not ours any more. */
   async struck(member: string): Promise<void> {
+    this.#guard.given(member);
     await this.#write(this.records.filter((record) => record.member !== member));
   }
 
   async consistency(consistency: Consistency): Promise<void> {
     await this.#writer.write({ ...this.#writer.status, consistency });
+  }
+
+  get #guard(): Guard {
+    return this.#watched?.guard ?? UNGUARDED;
+  }
+
+  async #tell(intent: LockIntent): Promise<void> {
+    if (this.#watched === undefined) return;
+    await this.#guard.taken(intent.member, { kind: 'lock', endpoint: this.#watched.endpoint, intent });
   }
 
   async #put(record: BackupSessionStatusLock): Promise<void> {
