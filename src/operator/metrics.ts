@@ -1,6 +1,6 @@
 /** Metrics of the operator's own, read from the caches when they are asked for. */
 import { Gauge, type Registry } from 'prom-client';
-import { locksOf } from './backupsession/locks.ts';
+import { BALANCER, heldBy } from '../api/held.ts';
 import { isEnded } from './backupsession/status.ts';
 import type { Caches } from './caches.ts';
 
@@ -16,8 +16,24 @@ export function registerOperatorMetrics(registry: Registry, caches: Pick<Caches,
       this.reset();
       for (const session of caches.sessions.list()) {
         const configuration = session.spec.invoker.name;
-        if (isEnded(session))
-          this.inc({ namespace: session.metadata.namespace ?? '', configuration }, locksOf(session).length);
+        if (!isEnded(session)) continue;
+        const members = heldBy(session).filter((name) => name !== BALANCER);
+        this.inc({ namespace: session.metadata.namespace ?? '', configuration }, members.length);
+      }
+    },
+  });
+  new Gauge({
+    name: 'backstay_balancers_stopped',
+    help: 'Balancers that a runner stopped and that are not as they were yet, although it ended',
+    labelNames: ['namespace', 'configuration'],
+    registers,
+    collect() {
+      this.reset();
+      for (const session of caches.sessions.list()) {
+        const configuration = session.spec.invoker.name;
+        if (!isEnded(session)) continue;
+        const stopped = heldBy(session).includes(BALANCER) ? 1 : 0;
+        this.inc({ namespace: session.metadata.namespace ?? '', configuration }, stopped);
       }
     },
   });

@@ -354,6 +354,29 @@ test('locks of a dead runner are released, those of one that may live are left t
   assert.equal(named(planBackupSession(sessionWorld({ session, job, pods: [going] })).create), ['Job/release-run-1']);
 });
 
+test('a balancer that a dead runner stopped is started again like a lock is released', () => {
+  const session = sessionObject({
+    ...FAILED,
+    balancer: { former: 'full', state: 'Stopped', requestedAt: ago(80) },
+  });
+  const plan = planBackupSession(sessionWorld({ session }));
+  assert.equal(named(plan.create), ['Job/release-run-1']);
+  const condition = conditionOf(plan.status, 'LocksReleased');
+  assert.is(condition?.message, 'the runner is gone and the balancer may still be stopped');
+  assert.is(plan.letGo, false);
+  const asked = plan.create?.[0]?.object as Job;
+  const job = {
+    ...jobOf(session, 'release', 'Complete'),
+    metadata: { ...jobOf(session, 'release').metadata, annotations: asked.metadata.annotations ?? {} },
+  };
+  const pods = [podOf(job, { exitCode: 0, code: 'Succeeded', data: { released: ['balancer'] } })];
+  const after = planBackupSession(sessionWorld({ session, releaseJobs: [job], pods }));
+  assert.equal(
+    after.patches?.map(({ body }) => body),
+    [{ status: { locks: [], balancer: null } }],
+  );
+});
+
 test('what a release Job has released is struck out, also when it failed half-way', () => {
   const session = sessionObject({
     ...FAILED,

@@ -9,6 +9,7 @@ import type {
   Snapshot,
 } from '../../api/generated/types.ts';
 import { API_VERSION } from '../../api/group.ts';
+import { heldBy } from '../../api/held.ts';
 import { BackupSessions, Snapshots } from '../../api/kinds.ts';
 import { CLEANUP_FINALIZER } from '../../api/labels.ts';
 import { shortName } from '../../api/names.ts';
@@ -18,7 +19,6 @@ import { policyProblems } from '../backupconfiguration/problems.ts';
 import { earliest, type Patch, type Plan, type Removal } from '../reconcile/plan.ts';
 import type { Conditions } from '../reconcile/status.ts';
 import { type Candidate, planRetention, type RetentionRules } from '../retention/plan.ts';
-import { locksOf } from './locks.ts';
 import { sessionLabels } from './start.ts';
 import { type Ending, isEnded } from './status.ts';
 import type { SessionWorld } from './world.ts';
@@ -99,9 +99,7 @@ export function planHistory(world: SessionWorld): Removal[] {
     ended
       .filter(({ status }) => status?.phase === phase)
       .slice(limit)
-      .filter(
-        (one) => locksOf(one).length === 0 && (one.status?.nextRetry === undefined || one.status.retried === true),
-      )
+      .filter((one) => heldBy(one).length === 0 && (one.status?.nextRetry === undefined || one.status.retried === true))
       .map((object) => ({ type: BackupSessions, object })),
   );
 }

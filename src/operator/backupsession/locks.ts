@@ -1,5 +1,6 @@
-/** Locks that a dead runner left: a Job that releases them, tried until it succeeds. Pure. */
-import type { BackupSession, BackupSessionStatusLock } from '../../api/generated/types.ts';
+/** Locks that a dead runner left, and a balancer that it stopped: a Job that gives them back, tried until it succeeds. Pure. */
+import type { BackupSession } from '../../api/generated/types.ts';
+import { BALANCER, heldBy } from '../../api/held.ts';
 import { BackupSessions } from '../../api/kinds.ts';
 import { backupServiceAccountName, releaseJobName } from '../../api/names.ts';
 import { ownerReference } from '../../kube/apply.ts';
@@ -17,10 +18,6 @@ const RELEASE_DEADLINE_SECONDS = 300;
 /** A Pod on a node that is gone stays in the API; after this time beyond its end it is taken for dead. */
 const LOST_POD_MS = 30_000;
 
-export function locksOf(session: BackupSession): BackupSessionStatusLock[] {
-  return session.status?.locks ?? [];
-}
-
 /** Whether a runner of the session may still be working, and so may still release its locks itself. */
 export function runnerAlive({ job, pods, now }: Pick<SessionWorld, 'job' | 'pods' | 'now'>): boolean {
   return (
@@ -35,31 +32,30 @@ export function runnerAlive({ job, pods, now }: Pick<SessionWorld, 'job' | 'pods
  */
 export function planRelease(world: SessionWorld, conditions: Conditions): Plan {
   const { session, releaseJobs, pods, settings, now } = world;
-  const locks = locksOf(session);
-  const members = locks.map(({ member }) => member).sort();
-  if (members.length === 0) {
+  const held = heldBy(session);
+  if (held.length === 0) {
     const former = conditions.get('LocksReleased');
     if (former?.status !== 'False') return {};
     conditions.set('LocksReleased', 'True', 'Released', 'every lock of the run was released');
     return { events: [{ type: 'Normal', reason: 'LocksReleased', message: 'every lock of the run was released' }] };
   }
   if (runnerAlive(world)) return {};
-  const question = fingerprint(members);
+  const question = fingerprint(held);
   const attempts = readAttempts({ jobs: releaseJobs, pods, fingerprint: question, now: now.getTime() });
   const ended = attempts.state === 'ended' ? attempts : attempts.state === 'start' ? attempts.former : undefined;
   const stale = attempts.stale.map((object) => ({ type: Jobs, object }));
   const patches =
     ended === undefined
       ? []
-      : struckOut(session, released(ended.ok ? ended.result.data : ended.failure.data, members, ended.ok));
-  const held = `the runner is gone and ${members.join(', ')} may still be locked`;
+      : struckOut(session, released(ended.ok ? ended.result.data : ended.failure.data, held, ended.ok));
+  const what = `the runner is gone and ${describeHeld(held)}`;
   const why =
     ended === undefined || ended.ok ? '' : `; the last try to release failed: ${describeFailure(ended.failure)}`;
-  const message = `${held}${why}`;
+  const message = `${what}${why}`;
   const events: Note[] =
     conditions.get('LocksReleased')?.status === 'False'
       ? []
-      : [{ type: 'Warning', reason: 'LocksHeld', message: held }];
+      : [{ type: 'Warning', reason: 'LocksHeld', message: what }];
   conditions.set('LocksReleased', 'False', ended === undefined || ended.ok ? 'Releasing' : 'UnlockFailed', message);
   if (attempts.state === 'ended') {
     return {
@@ -91,12 +87,23 @@ export function planRelease(world: SessionWorld, conditions: Conditions): Plan {
 }
 
 /** The locks are the runner's to write; what a release Job has released is struck out here should it not have done so itself. */
-function struckOut(session: BackupSession, members: ReadonlySet<string>) {
-  const locks = locksOf(session);
-  const left = locks.filter(({ member }) => !members.has(member));
-  return left.length === locks.length
-    ? []
-    : [{ type: BackupSessions, object: session, body: { status: { locks: left } }, status: true }];
+function struckOut(session: BackupSession, names: ReadonlySet<string>) {
+  const { locks = [] } = session.status ?? {};
+  const gone = heldBy(session).filter((name) => names.has(name));
+  if (gone.length === 0) return [];
+  const left = locks.filter(({ member }) => !names.has(member));
+  const status = { locks: left, ...(gone.includes(BALANCER) ? { balancer: null } : {}) };
+  return [{ type: BackupSessions, object: session, body: { status }, status: true }];
+}
+
+/** What is held, in words, after "and". */
+export function describeHeld(held: readonly string[]): string {
+  const members = held.filter((name) => name !== BALANCER);
+  const parts = [
+    ...(members.length === 0 ? [] : [`${members.join(', ')} may still be locked`]),
+    ...(held.includes(BALANCER) ? ['the balancer may still be stopped'] : []),
+  ];
+  return parts.join(' and ');
 }
 
 function released(data: Record<string, unknown>, asked: readonly string[], ok: boolean): ReadonlySet<string> {
@@ -119,4 +126,14 @@ function isActive(job: SessionWorld['job']): boolean {
       ({ type, status }) => (type === 'Complete' || type === 'Failed') && status === 'True',
     ) !== true
   );
+}
+
+/** What a person does where no Job can. */
+export function remedyFor(held: readonly string[]): string {
+  const members = held.filter((name) => name !== BALANCER);
+  const parts = [
+    ...(members.length === 0 ? [] : [`run db.fsyncUnlock() on ${members.join(', ')}`]),
+    ...(held.includes(BALANCER) ? ['run sh.startBalancer()'] : []),
+  ];
+  return parts.join(', then ');
 }

@@ -12,6 +12,7 @@ import { timestamp } from '../../api/conditions.ts';
 import { parseDuration } from '../../api/durations.ts';
 import { describeError, errorCode } from '../../api/errors.ts';
 import type { BackupSessionStatus } from '../../api/generated/types.ts';
+import { heldBy } from '../../api/held.ts';
 import { Snapshots } from '../../api/kinds.ts';
 import { backupJobName } from '../../api/names.ts';
 import { ownerReference } from '../../kube/apply.ts';
@@ -22,7 +23,7 @@ import { Conditions, ownStatus } from '../reconcile/status.ts';
 import { admit } from './admission.ts';
 import { begunSnapshot, concludeSnapshots, endingOf, type Over, snapshotSummary } from './conclusion.ts';
 import { configOf, nextRetry, planHistory, planRetentionOf, planRetry, sooner } from './housekeeping.ts';
-import { locksOf, planRelease, runnerAlive } from './locks.ts';
+import { describeHeld, planRelease, remedyFor, runnerAlive } from './locks.ts';
 import { backupJob, snapshotFor } from './start.ts';
 import { type Ending, endedStatus, isEnded, SESSION_STATUS } from './status.ts';
 import type { SessionWorld } from './world.ts';
@@ -209,7 +210,7 @@ function planAftermath(world: SessionWorld, conditions: Conditions): SessionPlan
     events: [...(release.events ?? []), ...(retry.events ?? [])],
     // A Pod on a lost node never tells that it is gone.
     ...sooner(release, retry, runnerAlive(world) ? { requeueAfterMs: LOOK_AT_POD_MS } : {}),
-    letGo: locksOf(session).length === 0 && !runnerAlive(world),
+    letGo: heldBy(session).length === 0 && !runnerAlive(world),
   };
 }
 
@@ -220,10 +221,10 @@ function planDeletion(world: SessionWorld, conditions: Conditions): SessionPlan 
   const status = ownStatus<BackupSessionStatus>(session, SESSION_STATUS);
   // The Pod has its grace period to unlock by itself.
   if (runnerAlive({ ...world, job: undefined })) return { remove, requeueAfterMs: LOOK_AT_POD_MS };
-  if (locksOf(session).length === 0) return { remove, letGo: true };
+  if (heldBy(session).length === 0) return { remove, letGo: true };
   if (namespaceTerminating) {
-    const members = locksOf(session).map(({ member }) => member);
-    const message = `nothing can be started in a namespace that is being deleted; run db.fsyncUnlock() on ${members.join(', ')}`;
+    const held = describeHeld(heldBy(session));
+    const message = `nothing can be started in a namespace that is being deleted, and ${held}: ${remedyFor(heldBy(session))}`;
     return { remove, events: [{ type: 'Warning', reason: 'LocksHeld', message }], letGo: true };
   }
   const release = planRelease({ ...world, job: undefined }, conditions);
