@@ -20,6 +20,8 @@ export const PATTERN_WORDS: Readonly<Record<string, string>> = {
   '^/[^:]+$': 'must begin with a slash and hold no colon',
   '^[0-9a-f]{40}([0-9a-f]{24})?$': 'must be 40 or 64 hexadecimal digits in lower case',
   '^[A-Z][A-Za-z0-9]*$': 'must be letters and digits that begin with a capital, such as AppBinding',
+  '^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$':
+    'must be letters, digits, "-", "_" and ".", beginning and ending with a letter or digit',
   '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$': 'must be one CamelCase word',
   '^[A-Za-z][A-Za-z0-9]*$': 'must be letters and digits that begin with a letter',
   '^[^/].*$': 'must not begin with a slash',
