@@ -79,8 +79,8 @@ async function run(options: DumpCommandOptions): Promise<void> {
       throw error;
     });
     const { lock } = reading;
-    if (lock !== undefined) await guard.taken(lock.member, { kind: 'lock', endpoint, intent: lock.intent });
     try {
+      if (lock !== undefined) await guard.taken(lock.member, { kind: 'lock', endpoint, intent: lock.intent });
       await write(reading, options, terminal, signal);
     } finally {
       terminal.clear();
