@@ -63,3 +63,5 @@ process.exitCode = await main(process.argv.slice(2));
 // Everything is done and said. Node's own teardown can spin for ever over a request on a connection that is gone (seen with 24.21, in
 // Environment::CleanupHandles), which would keep a Job from ending: leave before it.
 process.once('exit', () => process.exit());
+// What a failure leaves unwritten on standard output is of no use, and whoever reads it may never do so.
+if (process.exitCode !== 0) process.exit();

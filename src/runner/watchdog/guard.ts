@@ -1,3 +1,4 @@
+import { BackstayError } from '../../api/errors.ts';
 import type { Duty, Word } from './duty.ts';
 
 /** Tells a process by its environment that it is the worker of a watchdog, which is its parent. */
@@ -39,7 +40,7 @@ export function guardOf(): Guard {
 function say(word: Word): Promise<void> {
   return new Promise((resolve, reject) => {
     if (process.send === undefined || !process.connected) {
-      reject(new Error('the watchdog is gone'));
+      reject(new BackstayError('WatchdogGone', 'the process that watches over this one was killed'));
       return;
     }
     process.send(word, undefined, undefined, (error) => (error === null ? resolve() : reject(error)));
