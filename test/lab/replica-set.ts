@@ -34,6 +34,8 @@ export interface ReplicaSetOptions {
   members?: number | readonly MemberOptions[];
   /** Keyfile authentication with a root user; `true` chooses one. Default false. */
   auth?: boolean | Credentials;
+  /** With `auth`: a file with the members' common key, where others outside the set know it too. Default: one of its own. */
+  keyFile?: string;
   /** TLS is required, with certificates of the set's own authority. Default false. */
   tls?: boolean | { clientCertificateRequired?: boolean };
   /** For every member. */
@@ -78,7 +80,10 @@ export async function startReplicaSet(options: ReplicaSetOptions = {}): Promise<
       ? { username: 'root', password: randomBytes(9).toString('base64url') }
       : options.auth || undefined;
   const folder = await ground.subfolder(`${name}-${await ground.port()}`);
-  const keyFile = credentials === undefined ? undefined : await writeKeyFile(folder);
+  const keyFile =
+    credentials === undefined
+      ? undefined
+      : (options.keyFile ?? (await writeKeyFile(join(folder, 'keyfile'), randomBytes(96).toString('base64'))));
   const authority = options.tls ? await makeAuthority(folder, name) : undefined;
   const client = await authority?.client('root');
   const tls: MongodTls | undefined = authority && {
@@ -222,8 +227,8 @@ async function stateOf(member: Mongod): Promise<State> {
   }
 }
 
-async function writeKeyFile(folder: string): Promise<string> {
-  const file = join(folder, 'keyfile');
-  await writeFile(file, randomBytes(96).toString('base64'), { mode: 0o400 });
+/** Writes a members' common key as mongod wants it; returns the file's path. */
+export async function writeKeyFile(file: string, key: string): Promise<string> {
+  await writeFile(file, key, { mode: 0o400 });
   return file;
 }
