@@ -18,7 +18,7 @@ export interface ShardedClusterOptions {
   /** Members of the config server, whose replica set is `cfg`. Default 1. */
   config?: number | readonly MemberOptions[];
   shards: readonly ShardOptions[];
-  /** Keyfile authentication with a root user of the same name and password everywhere; `true` chooses one. Default false. */
+  /** Keyfile authentication with a root user of the same name and password everywhere, who may also run internal commands. Default false. */
   auth?: boolean | Credentials;
   /** For every member. */
   mongod?: Pick<MongodOptions, 'parameters' | 'oplogSize'>;
@@ -112,6 +112,11 @@ class Cluster implements ShardedCluster {
 
   /** One after the other, as the config server wants it. */
   async join(): Promise<void> {
+    if (this.credentials !== undefined) {
+      // internal commands are for servers, and for users with a server's role
+      const command = { grantRolesToUser: this.credentials.username, roles: ['__system'], ...MAJORITY };
+      for (const set of [this.config, ...this.shards]) await (await this.#client(set)).db('admin').command(command);
+    }
     for (const { name, seeds } of this.shards) {
       await this.configCommand({ _configsvrAddShard: seeds, name, ...MAJORITY });
     }
