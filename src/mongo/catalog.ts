@@ -6,8 +6,11 @@ import { mongoFailure } from './errors.ts';
 import { compareNamespaces, type Namespace, nameOf } from './namespace.ts';
 import { rawDocuments } from './wire.ts';
 
-/** Databases of the server itself. What config holds of a replica set is made anew by every server. */
+/** Databases of the server itself. What config holds of a replica set or of a shard is made anew by every server. */
 const OWN_DATABASES = new Set(['local', 'config']);
+
+/** What a config server's database config holds of the cluster; the rest is about its servers' work. It is mongodump's list. */
+const CLUSTER_COLLECTIONS = new Set(['chunks', 'collections', 'databases', 'settings', 'shards', 'tags', 'version']);
 
 /** What a server says of itself. */
 export interface ServerFacts {
@@ -21,6 +24,8 @@ export interface ServerFacts {
   majorityCommitted: Timestamp | undefined;
   setName: string | undefined;
   mongos: boolean;
+  /** It is a member of a sharded cluster's config server. */
+  configServer: boolean;
 }
 
 /** Reads hello and buildInfo, which need no privilege. */
@@ -36,6 +41,7 @@ export async function readServerFacts(client: MongoClient): Promise<ServerFacts>
       majorityCommitted: timestampOf(hello.lastWrite?.majorityOpTime?.ts),
       setName: typeof hello.setName === 'string' ? hello.setName : undefined,
       mongos: hello.msg === 'isdbgrid',
+      configServer: hello.configsvr !== undefined,
     };
   } catch (error) {
     throw mongoFailure(error, 'ask the server who it is');
@@ -88,14 +94,20 @@ export function isDumped({ db, collection }: Namespace): boolean {
 
 /**
  * Everything on the server that a dump takes and the selection lets pass, with its metadata: users, roles and versions first, the rest
- * in the order of names.
+ * in the order of names. Of a config server also what the cluster is made of, which no selection leaves out: the shards' documents mean
+ * nothing without it.
  */
 export async function readCatalog(
   client: MongoClient,
   selected: (namespace: Namespace) => boolean,
-  signal?: AbortSignal,
+  options: { configServer?: boolean; signal?: AbortSignal | undefined } = {},
 ): Promise<CollectionEntry[]> {
+  const { configServer = false, signal } = options;
   const found: ListedCollection[] = [];
+  if (configServer) {
+    const listed = await listCollections(client.db('config'), signal);
+    found.push(...listed.filter(({ collection }) => CLUSTER_COLLECTIONS.has(collection)));
+  }
   for (const name of await databaseNames(client)) {
     if (OWN_DATABASES.has(name)) continue;
     const listed = await listCollections(client.db(name), signal);

@@ -25,6 +25,15 @@ export interface MongoEndpoint {
         mechanism?: 'SCRAM-SHA-1' | 'SCRAM-SHA-256';
       }
     | { kind: 'x509' };
+  /** Of a sharded cluster: where its parts are, when that is not what the cluster itself says. */
+  cluster?: ClusterAddresses;
+}
+
+/** Addresses of replica sets, each as name/host:port,host:port. */
+export interface ClusterAddresses {
+  configServer?: string;
+  /** By the name of the shard, or by any name when the replica set's own is that of a shard's. */
+  replicaSets?: Readonly<Record<string, string>>;
 }
 
 export interface OpenOptions {
@@ -141,15 +150,24 @@ const SET_OPTIONS = new Set([
  * implies TLS.
  */
 export function memberUri(uri: string, member: string): string {
+  return uriTo(uri, member, 'directConnection=true');
+}
+
+/** The connection string of a replica set, `hosts` as host:port,host:port: the login, database and options of the original. */
+export function replicaSetUri(uri: string, name: string, hosts: string): string {
+  return uriTo(uri, hosts, `replicaSet=${encodeURIComponent(name)}`);
+}
+
+function uriTo(uri: string, hosts: string, option: string): string {
   const [, scheme = '', login = '', database = '', query = ''] =
     /^(mongodb(?:\+srv)?):\/\/(.*@)?[^/?@]*(\/[^?]*)?(?:\?(.*))?$/s.exec(uri) ?? [];
   if (scheme === '') throw invalidUri();
   const options = query
     .split('&')
-    .filter((option) => option !== '' && !SET_OPTIONS.has((option.split('=')[0] ?? '').toLowerCase()));
-  if (scheme === 'mongodb+srv' && !options.some((option) => /^(?:tls|ssl)=/i.test(option))) options.push('tls=true');
-  options.push('directConnection=true');
-  return `mongodb://${login}${member}${database === '' ? '/' : database}?${options.join('&')}`;
+    .filter((one) => one !== '' && !SET_OPTIONS.has((one.split('=')[0] ?? '').toLowerCase()));
+  if (scheme === 'mongodb+srv' && !options.some((one) => /^(?:tls|ssl)=/i.test(one))) options.push('tls=true');
+  options.push(option);
+  return `mongodb://${login}${hosts}${database === '' ? '/' : database}?${options.join('&')}`;
 }
 
 /** The host names of a connection string, which is all of it that a message may show. */

@@ -29,7 +29,10 @@ export type Consistency = 'lock' | 'snapshot' | 'none';
 export interface DumpOptions {
   mode: Consistency;
   namespaces?: NamespaceSelection;
-  /** Mode snapshot: the time to read at. Without it, the newest that a majority has. */
+  /**
+   * The time to read at, which a majority must have. Without it: in mode snapshot the newest such time, under a lock all that was applied
+   * before.
+   */
   atClusterTime?: Timestamp;
   /**
    * Called and awaited when everything has been read from the server and before the last of it is handed out: the place to verify and
@@ -64,7 +67,7 @@ export interface DumpResult {
   namespaces: DumpedNamespace[];
   /** The point in time that the dump shows; unknown for a standalone and in mode none. */
   cutTime?: Timestamp;
-  /** Mode snapshot: capped collections, which a server before 8.0 does not read at a past time. */
+  /** Capped collections, which a server before 8.0 does not read at a given time: they were read as they were. */
   outsideSnapshot: readonly string[];
   serverVersion: string;
 }
@@ -169,7 +172,7 @@ class Dump {
   }
 
   async *archive(): AsyncGenerator<Uint8Array> {
-    const { mode, namespaces, onLastRead, signal } = this.#options;
+    const { mode, namespaces, onLastRead, atClusterTime, signal } = this.#options;
     throwIfAborted(signal);
     const facts = await this.#readFacts();
     this.#facts = facts;
@@ -180,16 +183,16 @@ class Dump {
         remedy: 'use consistency "lock" or "none"',
       });
     }
-    const entries = await readCatalog(this.#client, selects(namespaces), signal);
+    const { configServer } = facts;
+    const entries = await readCatalog(this.#client, selects(namespaces), { configServer, signal });
     this.#inAll = entries.length;
     yield this.#count(
       encodePrelude({ concurrentCollections: 1, serverVersion: facts.version, toolVersion: TOOL_VERSION }, entries),
     );
     const { version: serverVersion } = facts;
     const reader = new DocumentReader(this.#client, {
-      mode,
       serverVersion,
-      cutTime: this.#cutTime,
+      readAt: mode === 'snapshot' ? this.#cutTime : mode === 'lock' ? atClusterTime : undefined,
       onLastRead,
       signal,
     });
@@ -239,8 +242,8 @@ function hexadecimal(crc: bigint): string {
   return BigInt.asUintN(64, crc).toString(16).padStart(16, '0');
 }
 
-/** What the dump will show: under a lock all that was applied before it. */
+/** What the dump will show: under a lock, when no time is given, all that was applied before it. */
 function cutTime(facts: ServerFacts, { mode, atClusterTime }: DumpOptions): Timestamp | undefined {
   if (mode === 'none') return undefined;
-  return mode === 'lock' ? facts.lastApplied : (atClusterTime ?? facts.majorityCommitted);
+  return atClusterTime ?? (mode === 'lock' ? facts.lastApplied : facts.majorityCommitted);
 }

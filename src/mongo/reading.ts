@@ -49,12 +49,18 @@ export async function openReading(endpoint: MongoEndpoint, options: ReadingOptio
   } finally {
     await client.close();
   }
-  if (topology.kind === 'mongos') {
+  const cluster =
+    topology.kind === 'mongos'
+      ? 'a mongos'
+      : topology.kind === 'replicaSet' && topology.role?.kind === 'configServer'
+        ? 'a config server'
+        : undefined;
+  if (cluster !== undefined) {
     throw new BackstayError(
       'UnsupportedTopology',
-      `${topology.host} is a mongos, which cannot be dumped consistently`,
+      `${hostsOf(endpoint.uri)} is ${cluster}: the parts of a sharded cluster do not fit into one archive`,
       {
-        remedy: 'connect to a shard or to the config server',
+        remedy: 'back the cluster up with a BackupConfiguration, or dump one shard by its own address',
       },
     );
   }

@@ -1,6 +1,6 @@
 import { type Document, Long, type MongoClient, Timestamp } from 'mongodb';
 import { readServerFacts } from './catalog.ts';
-import { mongoFailure } from './errors.ts';
+import { isUnauthorized, mongoFailure } from './errors.ts';
 
 export type MemberState =
   | 'PRIMARY'
@@ -47,7 +47,14 @@ export interface ReplicaSetTopology {
   /** host:port of the primary, if there is one. */
   primary: string | undefined;
   version: string;
+  /** What it is in a sharded cluster; undefined for one of its own, and where the user may not see it. */
+  role?: ClusterRole;
 }
+
+export type ClusterRole =
+  | { kind: 'configServer' }
+  /** `clusterId` is the cluster's identity, hexadecimal; `configServer` the config server's address. */
+  | { kind: 'shard'; name: string; clusterId: string; configServer: string };
 
 export interface Mongos {
   kind: 'mongos';
@@ -63,7 +70,7 @@ export type Topology = Standalone | ReplicaSetTopology | Mongos;
  * @throws BackstayError MissingPrivilege when the user lacks clusterMonitor
  */
 export async function readTopology(client: MongoClient): Promise<Topology> {
-  const { version, setName, mongos } = await readServerFacts(client);
+  const { version, setName, mongos, configServer } = await readServerFacts(client);
   const host = client.options.hosts.map((address) => address.toString()).join(',');
   if (mongos) return { kind: 'mongos', host, version };
   if (setName === undefined) return { kind: 'standalone', host, version };
@@ -71,9 +78,29 @@ export async function readTopology(client: MongoClient): Promise<Topology> {
     const admin = client.db('admin');
     const status = await admin.command({ replSetGetStatus: 1 });
     const { config } = await admin.command({ replSetGetConfig: 1 });
-    return replicaSetOf(config, status, version);
+    const role: ClusterRole | undefined = configServer ? { kind: 'configServer' } : await shardRole(client);
+    return { ...replicaSetOf(config, status, version), ...(role === undefined ? {} : { role }) };
   } catch (error) {
     throw mongoFailure(error, `read the members of replica set ${setName}`, 'the role "clusterMonitor"');
+  }
+}
+
+/** A shard has its identity written down, for whoever may read it. */
+async function shardRole(client: MongoClient): Promise<ClusterRole | undefined> {
+  try {
+    const versions = client.db('admin').collection<{ _id: string } & Document>('system.version');
+    const identity = await versions.findOne({ _id: 'shardIdentity' }, { readPreference: 'primaryPreferred' });
+    if (identity === null) return undefined;
+    const { shardName, clusterId, configsvrConnectionString } = identity;
+    return {
+      kind: 'shard',
+      name: String(shardName),
+      clusterId: String(clusterId),
+      configServer: String(configsvrConnectionString),
+    };
+  } catch (error) {
+    if (isUnauthorized(error)) return undefined;
+    throw error;
   }
 }
 

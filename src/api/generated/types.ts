@@ -973,6 +973,10 @@ export interface BackupSessionStatusBalancer {
    */
   state: 'Requested' | 'Stopped';
   /**
+   * Whether config.settings said that chunks are split, which stopping changes in some versions; unset when it said nothing.
+   */
+  autosplit?: boolean;
+  /**
    * Identity of the cluster, so that no other one's balancer is started.
    */
   clusterID?: string;

@@ -10,9 +10,9 @@ const REFRESH_MS = 5 * 60_000;
 
 /** How the documents are read; see DumpOptions. */
 export interface Reading {
-  mode: 'lock' | 'snapshot' | 'none';
   serverVersion: string;
-  cutTime: Timestamp | undefined;
+  /** The cluster time to read at; undefined for what is there. */
+  readAt: Timestamp | undefined;
   onLastRead: (() => Promise<void>) | undefined;
   signal: AbortSignal | undefined;
 }
@@ -136,14 +136,16 @@ export class DocumentReader {
   }
 
   /**
-   * Local even under a lock: reads of what a majority has, or after a time, can wait for ever on a locked member (SERVER-126254).
+   * Local even under a lock, when no time is given: reads of what a majority has, or after a time, can wait for ever on a locked member
+   * (SERVER-126254). A time that the member knew a majority to have before the lock is read without waiting.
    */
   #readConcern(entry: CollectionEntry): { level: string; atClusterTime?: Timestamp } {
-    if (this.#reading.mode !== 'snapshot' || this.#reading.cutTime === undefined) return { level: 'local' };
-    if (decodeMetadata(entry).options.get('capped') === true && !atLeast(this.#reading.serverVersion, 8, 0)) {
+    const { readAt, serverVersion } = this.#reading;
+    if (readAt === undefined) return { level: 'local' };
+    if (decodeMetadata(entry).options.get('capped') === true && !atLeast(serverVersion, 8, 0)) {
       this.outsideSnapshot.push(nameOf(entry));
       return { level: 'local' };
     }
-    return { level: 'snapshot', atClusterTime: this.#reading.cutTime };
+    return { level: 'snapshot', atClusterTime: readAt };
   }
 }
