@@ -27,6 +27,8 @@ export function configure(command: Command): void {
     .option('--max-lag <duration>', 'how far a secondary may be behind', duration, 30_000)
     .option('--lock-timeout <duration>', 'how long to wait for the lock', duration, 60_000)
     .option('--stall-timeout <duration>', 'how long a repository may take no data', duration, 300_000)
+    .option('--balancer-timeout <duration>', 'how long the balancer may take to stop', duration, 600_000)
+    .option('--cut-timeout <duration>', 'how long the parts of a cluster may take to one time', duration, 60_000)
     .option('--member <host:port>', 'the member of the replica set to read')
     .option('--tags <name=value>', 'tags that the member must have', list)
     .option('--include <patterns>', 'namespaces to back up', list)
@@ -108,6 +110,8 @@ interface BackupOptions {
   maxLag: number;
   lockTimeout: number;
   stallTimeout: number;
+  balancerTimeout: number;
+  cutTimeout: number;
   member?: string;
   tags?: string[];
   include?: string[];
@@ -115,14 +119,16 @@ interface BackupOptions {
 }
 
 function backupRequest(options: BackupOptions) {
-  const { namespace, session, consistency, maxLag, lockTimeout, stallTimeout, member, tags, include, exclude } =
-    options;
+  const { namespace, session, consistency, maxLag, lockTimeout, stallTimeout, balancerTimeout, cutTimeout } = options;
+  const { member, tags, include, exclude } = options;
   return {
     namespace,
     session,
     consistency,
     lockTimeoutMs: lockTimeout,
     stallTimeoutMs: stallTimeout,
+    balancerTimeoutMs: balancerTimeout,
+    cutTimeoutMs: cutTimeout,
     policy: {
       maxLagSeconds: maxLag / 1000,
       // Left empty is left out: arguments of a Function name every parameter.

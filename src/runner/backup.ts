@@ -28,6 +28,10 @@ export interface BackupRequest {
   lockTimeoutMs: number;
   /** How long a repository may take no byte before it is given up, in milliseconds. */
   stallTimeoutMs: number;
+  /** Of a sharded cluster: how long the balancer's round may take to end, in milliseconds. */
+  balancerTimeoutMs: number;
+  /** Of a sharded cluster: how long to wait until nothing is under way, and until all members have the time of the cut, in milliseconds. */
+  cutTimeoutMs: number;
   namespaces?: NamespaceSelection;
 }
 
@@ -136,12 +140,16 @@ async function openPart(context: JobContext, snapshot: Snapshot, report: Snapsho
 async function conclude(
   context: JobContext,
   session: BackupSession,
-  { dumped, made, failed }: RunResult,
+  { dumped, balancerFailure, made, failed }: RunResult,
   started: number,
 ): Promise<Done> {
   await Promise.all(failed.map(({ report, error }) => reportFailure(context, report, error)));
-  const addedBytes = made.reduce((sum, { summary }) => sum + summary.bytesAdded, 0);
-  const { bytes, documents, lockedSeconds, unlockFailure } = dumped;
+  const addedBytes = made.reduce((sum, part) => sum + part.addedBytes, 0);
+  const bytes = dumped.reduce((sum, component) => sum + component.bytes, 0);
+  const documents = dumped.reduce((sum, component) => sum + component.documents, 0);
+  const locked = dumped.flatMap(({ lockedSeconds: seconds }) => seconds ?? []);
+  const lockedSeconds = locked.length === 0 ? undefined : Math.max(...locked);
+  const unlockFailure = dumped.find((component) => component.unlockFailure !== undefined)?.unlockFailure;
   const pushed = await push(context, session, started, {
     backstay_backup_success: failed.length === 0 ? 1 : 0,
     backstay_backup_bytes: bytes,
@@ -157,6 +165,7 @@ async function conclude(
     ...(lockedSeconds === undefined ? {} : { lockedSeconds }),
     // The record of the lock stays in the session, where the operator finds it.
     ...(unlockFailure === undefined ? {} : { unlockFailed: describeError(unlockFailure) }),
+    ...(balancerFailure === undefined ? {} : { balancerNotRestored: describeError(balancerFailure) }),
     ...pushed,
   };
   const all = made.length + failed.length;

@@ -1,8 +1,11 @@
 import { describeError } from '../api/errors.ts';
+import { BALANCER } from '../api/held.ts';
 import { BackupConfigurations, BackupSessions } from '../api/kinds.ts';
+import { restoreBalancer } from '../mongo/cluster/balancer.ts';
+import { findRouter } from '../mongo/cluster/topology.ts';
 import type { MongoEndpoint } from '../mongo/connection.ts';
 import { releaseLeftover } from '../mongo/lock.ts';
-import { intentOf, LockRecords, ownPart } from './backup/locks.ts';
+import { balancerRecordOf, intentOf, LockRecords, ownPart } from './backup/locks.ts';
 import type { Done, JobContext } from './job.ts';
 import { requireObject } from './objects.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -11,6 +14,7 @@ import { JobFailure } from './termination.ts';
 
 export interface Released {
   released: string[];
+  /** `member` is balancer for the balancer. */
   failed: { member: string; message: string }[];
 }
 
@@ -25,7 +29,8 @@ export async function release(
     new StatusWriter(client, BackupSessions, session, ownPart(session.status), log),
     holder,
   );
-  if (locks.records.length === 0) return { message: 'there is no lock to release', data: { released: [], failed: [] } };
+  if (locks.records.length === 0 && locks.balancer === undefined)
+    return { message: 'there is no lock to release', data: { released: [], failed: [] } };
   const configuration = await requireObject(
     client,
     BackupConfigurations,
@@ -40,7 +45,7 @@ export async function release(
 }
 
 /**
- * Unlocks the members that the records name, side by side. A record goes when the lock is certainly not ours any more: because it was
+ * Unlocks the members that the records name, side by side, and then puts the balancer back. A record goes when the lock is certainly not ours any more: because it was
  * released now, the member restarted, or somebody else unlocked it.
  */
 export async function releaseRecords(
@@ -66,5 +71,19 @@ export async function releaseRecords(
       }
     }),
   );
+  const { balancer } = locks;
+  if (balancer !== undefined) {
+    try {
+      const { router } = await findRouter(endpoint, { signal });
+      const outcome = await restoreBalancer(router, balancerRecordOf(balancer), { signal });
+      log.info({ outcome, requestedAt: balancer.requestedAt }, 'leftover balancer looked after');
+      await locks.balancerStruck();
+      released.push(BALANCER);
+    } catch (error) {
+      log.error({ error: describeError(error) }, 'leftover balancer not put back');
+      failure ??= error;
+      failed.push({ member: BALANCER, message: describeError(error) });
+    }
+  }
   return { released, failed, error: failure };
 }

@@ -1,8 +1,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BackstayError, errorCode } from '../../src/api/errors.ts';
+import type { ClusterPart, ClusterTopology } from '../../src/mongo/cluster/topology.ts';
 import type { Member, ReplicaSetTopology } from '../../src/mongo/topology.ts';
-import { planFor } from '../../src/runner/backup/plan.ts';
+import { planCluster, planFor } from '../../src/runner/backup/plan.ts';
 
 const test = suite('the plan of a backup');
 
@@ -83,10 +84,56 @@ test('a standalone is neither locked nor read in a snapshot', () => {
   assert.is(planFor(standalone, 'a:1', { consistency: 'none', policy: {} }).consistencyReason, undefined);
 });
 
-test('a mongos is refused', () => {
+test('one shard of a cluster is refused', () => {
+  const role = { kind: 'shard', name: 'sh1', clusterId: '00', configServer: 'cfg/c:1' } as const;
   assert.throws(
-    () => planFor({ kind: 'mongos', host: 'a:1', version: '6.0.5' }, 'a:1', lock),
-    (error: unknown) => errorCode(error) === 'UnsupportedTopology',
+    () => planFor({ ...set(three), role }, 'a:1', lock),
+    (error: unknown) =>
+      error instanceof BackstayError && error.code === 'UnsupportedTopology' && /cfg\/c:1/.test(error.remedy ?? ''),
+  );
+});
+
+const part = (name: string, members: Member[]): ClusterPart => ({
+  name,
+  endpoint: { uri: `mongodb://${name}/` },
+  topology: { ...set(members), name },
+});
+const alone = [member('d:1', { state: 'PRIMARY' })];
+const cluster: ClusterTopology = {
+  kind: 'sharded',
+  clusterId: '00',
+  version: '6.0.5',
+  router: { kind: 'mongos', endpoint: { uri: 'mongodb://m/' } },
+  configServer: part('configserver', three),
+  shards: [part('sh0', withArbiter), part('sh1', [member('e:1', { state: 'PRIMARY' }), member('f:1'), member('g:1')])],
+};
+
+test('each part of a cluster is decided by itself, the config server first', () => {
+  const { database, components, consistency } = planCluster(cluster, lock);
+  assert.equal(database, { version: '6.0.5', topology: 'Sharded' });
+  assert.equal(
+    components.map(({ name, member: host, consistency: how }) => [name, host, how]),
+    [
+      ['configserver', 'b:1', 'lock'],
+      ['sh0', 'b:1', 'snapshot'],
+      ['sh1', 'f:1', 'lock'],
+    ],
+  );
+  assert.is(consistency, 'lock');
+  const lonely = { ...cluster, configServer: part('configserver', alone), shards: [part('sh0', alone)] };
+  assert.is(planCluster(lonely, lock).consistency, 'snapshot');
+  assert.is(planCluster(cluster, { consistency: 'none', policy: {} }).consistency, 'none');
+});
+
+test('a member that is asked for is taken where it is', () => {
+  const { components } = planCluster(cluster, { consistency: 'lock', policy: { member: 'g:1' } });
+  assert.equal(
+    components.map(({ member: host }) => host),
+    ['b:1', 'b:1', 'g:1'],
+  );
+  assert.throws(
+    () => planCluster(cluster, { consistency: 'lock', policy: { member: 'z:1' } }),
+    (error: unknown) => errorCode(error) === 'NoMember',
   );
 });
 

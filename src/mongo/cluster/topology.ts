@@ -88,10 +88,15 @@ export async function readCluster(endpoint: MongoEndpoint, options: Connect = {}
   return { kind: 'sharded', clusterId, version: own.topology.version, router, configServer: own, shards: others };
 }
 
-/** A config server is talked to at its primary, whichever member the endpoint names. */
-async function findRouter(
+/**
+ * Finds out how a cluster as a whole is told something. A config server is talked to at its primary, whichever member is named.
+ *
+ * @returns also the address of the config server, when that is what the endpoint leads to
+ * @throws BackstayError UnsupportedTopology
+ */
+export async function findRouter(
   endpoint: MongoEndpoint,
-  options: Connect,
+  options: Connect = {},
 ): Promise<{ router: Router; configServer: string | undefined }> {
   const client = await openClient(endpoint, options);
   try {

@@ -2,25 +2,16 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MongoClient, Timestamp } from 'mongodb';
 import { BackstayError, describeError, errorCode } from '../../api/errors.ts';
-import { type MongoEndpoint, openClient } from '../../mongo/connection.ts';
-import { type Consistency, type DumpProgress, dump } from '../../mongo/dump.ts';
+import { type DumpProgress, dump } from '../../mongo/dump.ts';
 import { type HeldLock, LockNotGranted, lockMember } from '../../mongo/lock.ts';
 import type { NamespaceSelection } from '../../mongo/selection.ts';
 import { type Log, megabytesPerSecond, secondsSince } from '../log.ts';
 import type { Fan } from './fan.ts';
 import type { LockRecords } from './locks.ts';
+import type { ComponentPlan } from './plan.ts';
+import type { OpenComponent } from './reading.ts';
 
-/** One server to dump, and how. */
-export interface ComponentPlan {
-  /** dump, or the name of the shard. */
-  name: string;
-  endpoint: MongoEndpoint;
-  /** host:port; undefined for a standalone, which is what the endpoint names. */
-  member?: string;
-  consistency: Consistency;
-  namespaces?: NamespaceSelection;
-}
-
+/** What a dump came to. */
 export interface ComponentDump {
   bytes: number;
   documents: number;
@@ -29,37 +20,37 @@ export interface ComponentDump {
   hash: string;
   /** seconds.ordinal */
   cutTime?: string;
+}
+
+/** How long a member was locked. */
+export interface LockResult {
   lockedSeconds?: number;
   /** Why the member could not be unlocked; its record stays for the operator. */
   unlockFailure?: BackstayError;
 }
 
-export interface ComponentOptions {
-  fan: Fan;
+export interface LockOptions {
   locks: LockRecords;
   lockTimeoutMs: number;
   log: Log;
   signal: AbortSignal;
-  onProgress: (progress: DumpProgress) => void;
+}
+
+/** A member that is locked, with its record. */
+export interface LockedMember {
+  client: MongoClient;
+  /** @throws BackstayError LockLost */
+  verify(): Promise<void>;
+  /** Unlocks and strikes the record out. It can be called again. */
+  unlock(): Promise<void>;
+  result(): LockResult;
 }
 
 /** How long a lock that was not granted in time is waited for, to see it settled before this process ends. */
 const SETTLE_MS = 20_000;
 
-/** Reads one server to its last byte into the fan. Under a lock, the member is unlocked the moment that byte is read and the lock verified. */
-export async function dumpComponent(plan: ComponentPlan, options: ComponentOptions): Promise<ComponentDump> {
-  if (plan.consistency === 'lock') return dumpLocked(plan, options);
-  const { endpoint, member } = plan;
-  const { signal } = options;
-  const client = await openClient(endpoint, { signal, ...(member === undefined ? {} : { member }) });
-  try {
-    return await pump(client, plan, options);
-  } finally {
-    await client.close();
-  }
-}
-
-async function dumpLocked(plan: ComponentPlan, options: ComponentOptions): Promise<ComponentDump> {
+/** Locks the member of a component; what is about to be locked is written down before. */
+export async function lockComponent(plan: ComponentPlan, options: LockOptions): Promise<LockedMember> {
   const { name, endpoint, member } = plan;
   const { locks, lockTimeoutMs, log, signal } = options;
   const asked = performance.now();
@@ -70,35 +61,39 @@ async function dumpLocked(plan: ComponentPlan, options: ComponentOptions): Promi
     signal,
     onIntent: async (intent) => {
       intended = intent.member;
-      log.info({ member: intent.member }, 'lock written down');
+      log.info({ component: name, member: intent.member }, 'lock written down');
       await locks.requested(name, intent);
     },
   }).catch(async (error: unknown) => {
     if (intended !== undefined) await strikeWhenSettled(intended, error, options);
     throw error;
   });
-  log.info({ member: lock.member, waitedSeconds: secondsSince(asked) }, 'member locked');
+  log.info({ component: name, member: lock.member, waitedSeconds: secondsSince(asked) }, 'member locked');
   // Not waited for: the record says Requested until then, which asks for the same repair.
-  locks
+  const noted = locks
     .held(name, lock.intent)
     .catch((error: unknown) => log.warn({ error: String(error) }, 'lock record not updated'));
   let unlocking: Promise<BackstayError | undefined> | undefined;
-  const unlock = (): Promise<BackstayError | undefined> => (unlocking ??= unlockMember(lock, options));
-  try {
-    const dumped = await pump(lock.client, plan, options, async () => {
-      await lock.verify();
-      await unlock();
-    });
-    const unlockFailure = await unlock();
-    const lockedSeconds = Math.round(lock.heldSeconds * 1000) / 1000;
-    return { ...dumped, lockedSeconds, ...(unlockFailure === undefined ? {} : { unlockFailure }) };
-  } finally {
-    await unlock();
-  }
+  let unlockFailure: BackstayError | undefined;
+  return {
+    client: lock.client,
+    verify: () => lock.verify(),
+    async unlock() {
+      unlockFailure = await (unlocking ??= unlockMember(lock, noted, options));
+    },
+    result: () => ({
+      lockedSeconds: Math.round(lock.heldSeconds * 1000) / 1000,
+      ...(unlockFailure === undefined ? {} : { unlockFailure }),
+    }),
+  };
 }
 
 /** Unlocks and strikes the record out. What goes wrong is returned: the dump is none the worse for it. */
-async function unlockMember(lock: HeldLock, options: ComponentOptions): Promise<BackstayError | undefined> {
+async function unlockMember(
+  lock: HeldLock,
+  noted: Promise<void>,
+  options: LockOptions,
+): Promise<BackstayError | undefined> {
   const { log } = options;
   const { member } = lock;
   try {
@@ -110,16 +105,23 @@ async function unlockMember(lock: HeldLock, options: ComponentOptions): Promise<
   }
   const lockedSeconds = Math.round(lock.heldSeconds * 1000) / 1000;
   log.info({ member, lockedSeconds }, `unlocked after ${lockedSeconds} s`);
+  await noted;
   await strike(member, options);
   return undefined;
 }
 
-/** The dump itself: every byte is hashed and handed to the fan. */
-async function pump(
-  client: MongoClient,
-  plan: ComponentPlan,
-  { fan, log, signal, onProgress }: ComponentOptions,
-  onLastRead?: () => Promise<void>,
+export interface DumpingOptions {
+  fan: Fan;
+  namespaces?: NamespaceSelection | undefined;
+  log: Log;
+  signal: AbortSignal;
+  onProgress: (progress: DumpProgress) => void;
+}
+
+/** Reads one server to its last byte: every byte is hashed and handed to the fan. */
+export async function dumpComponent(
+  { plan, client, atClusterTime, onLastRead }: OpenComponent,
+  { fan, namespaces, log, signal, onProgress }: DumpingOptions,
 ): Promise<ComponentDump> {
   const started = performance.now();
   const hash = createHash('sha256');
@@ -127,8 +129,9 @@ async function pump(
     mode: plan.consistency,
     signal,
     onProgress,
+    ...(atClusterTime === undefined ? {} : { atClusterTime }),
     ...(onLastRead === undefined ? {} : { onLastRead }),
-    ...(plan.namespaces === undefined ? {} : { namespaces: plan.namespaces }),
+    ...(namespaces === undefined ? {} : { namespaces }),
   });
   try {
     for await (const chunk of stream) {
@@ -141,7 +144,10 @@ async function pump(
     const speed = megabytesPerSecond(bytes, seconds);
     log.info({ component: plan.name, bytes, documents, seconds, megabytesPerSecond: speed }, 'dump finished');
     if (outsideSnapshot.length > 0) {
-      log.warn({ collections: outsideSnapshot }, 'capped collections were read outside the snapshot');
+      log.warn(
+        { component: plan.name, collections: outsideSnapshot },
+        'capped collections were read outside the snapshot',
+      );
     }
     const digest = hash.digest('hex');
     return {
@@ -158,7 +164,7 @@ async function pump(
 }
 
 /** The record goes when the lock is certainly not ours: at once when the server said no, and when a late grant was given back. */
-async function strikeWhenSettled(member: string, error: unknown, options: ComponentOptions): Promise<void> {
+async function strikeWhenSettled(member: string, error: unknown, options: LockOptions): Promise<void> {
   if (error instanceof LockNotGranted) {
     options.log.warn({ member }, 'the lock was not granted; waiting until it is certain that it is not held');
     const over = sleep(SETTLE_MS, 'unsettled' as const, { ref: false });
@@ -178,7 +184,7 @@ async function strikeWhenSettled(member: string, error: unknown, options: Compon
 }
 
 /** A record that cannot be struck out does no harm: whoever looks at the member finds no lock of ours. */
-async function strike(member: string, { locks, log }: ComponentOptions): Promise<void> {
+async function strike(member: string, { locks, log }: LockOptions): Promise<void> {
   await locks.struck(member).catch((error: unknown) => {
     log.warn({ member, error: String(error) }, 'the lock record could not be struck out');
   });

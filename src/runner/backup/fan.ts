@@ -16,6 +16,8 @@ export interface FanOptions {
   /** How long a repository may take no byte before it is cut off, in milliseconds: while it stalls, the database stays locked. */
   stallMs: number;
   log: Log;
+  /** Called when a repository fails here. */
+  onCutOff?: (repository: string, error: unknown) => void;
 }
 
 /**
@@ -74,6 +76,12 @@ export class Fan {
     await Promise.all([...[...this.#branches.values()].map((stream) => stream.abort()), ...this.#ending]);
   }
 
+  /** Cuts a repository off that failed elsewhere. */
+  drop(repository: string, error: unknown): void {
+    const stream = this.#branches.get(repository);
+    if (stream !== undefined) this.#remove(repository, stream, error);
+  }
+
   #requireOne(): void {
     if (this.#branches.size > 0) return;
     const [first] = this.#failed.values();
@@ -81,9 +89,15 @@ export class Fan {
   }
 
   #cutOff(repository: string, stream: BackupStream, error: unknown): void {
+    if (!this.#branches.has(repository)) return;
+    this.#options.log.error({ repository, error: String(error) }, 'repository cut off, the others go on');
+    this.#remove(repository, stream, error);
+    this.#options.onCutOff?.(repository, error);
+  }
+
+  #remove(repository: string, stream: BackupStream, error: unknown): void {
     this.#branches.delete(repository);
     this.#failed.set(repository, error);
-    this.#options.log.error({ repository, error: String(error) }, 'repository cut off, the others go on');
     this.#ending.push(stream.abort());
   }
 

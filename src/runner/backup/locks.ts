@@ -1,4 +1,12 @@
-import type { BackupSession, BackupSessionStatus, BackupSessionStatusLock } from '../../api/generated/types.ts';
+import type {
+  BackupSession,
+  BackupSessionStatus,
+  BackupSessionStatusBalancer,
+  BackupSessionStatusLock,
+} from '../../api/generated/types.ts';
+import { BALANCER } from '../../api/held.ts';
+import type { BalancerRecord } from '../../mongo/cluster/balancer.ts';
+import type { Router } from '../../mongo/cluster/topology.ts';
 import type { MongoEndpoint } from '../../mongo/connection.ts';
 import type { Consistency } from '../../mongo/dump.ts';
 import type { LockIntent } from '../../mongo/lock.ts';
@@ -12,7 +20,7 @@ export interface Watched {
 }
 
 /**
- * The lock records of a BackupSession. Each write replaces all fields of the runner, so the records and the consistency are written
+ * The records of a BackupSession: locks, and the balancer. Each write replaces all fields of the runner, so the records and the consistency are written
  * together. What is written down is told to the watchdog as well: it is the quicker one, and the record is there when it is gone too.
  */
 export class LockRecords {
@@ -49,6 +57,37 @@ export class LockRecords {
     await this.#write(this.records.filter((record) => record.member !== member));
   }
 
+  /** What is written down of a balancer that the run stops. */
+  get balancer(): BackupSessionStatusBalancer | undefined {
+    return this.#writer.status.balancer;
+  }
+
+  /** Writes down that the balancer is about to be stopped; it may be when this has resolved. */
+  async balancerRequested(router: Router, record: BalancerRecord): Promise<void> {
+    await this.#guard.taken(BALANCER, { kind: 'balancer', router, record });
+    const { clusterId, autosplit, requestedAt } = record;
+    await this.#writeBalancer({
+      former: 'full',
+      state: 'Requested',
+      clusterID: clusterId,
+      ...(autosplit === undefined ? {} : { autosplit }),
+      requestedAt,
+      holder: this.#holder,
+    });
+  }
+
+  async balancerStopped(): Promise<void> {
+    const { balancer } = this;
+    if (balancer === undefined) return;
+    await this.#writeBalancer({ ...balancer, state: 'Stopped', stoppedAt: new Date().toISOString() });
+  }
+
+  /** Strikes it out: the balancer is as it was. */
+  async balancerStruck(): Promise<void> {
+    this.#guard.given(BALANCER);
+    await this.#writeBalancer(undefined);
+  }
+
   async consistency(consistency: Consistency): Promise<void> {
     await this.#writer.write({ ...this.#writer.status, consistency });
   }
@@ -62,6 +101,11 @@ export class LockRecords {
     await this.#guard.taken(intent.member, { kind: 'lock', endpoint: this.#watched.endpoint, intent });
   }
 
+  async #writeBalancer(balancer: BackupSessionStatusBalancer | undefined): Promise<void> {
+    const { balancer: _former, ...rest } = this.#writer.status;
+    await this.#writer.write({ ...rest, ...(balancer === undefined ? {} : { balancer }) });
+  }
+
   async #put(record: BackupSessionStatusLock): Promise<void> {
     await this.#write([...this.records.filter(({ member }) => member !== record.member), record]);
   }
@@ -72,8 +116,21 @@ export class LockRecords {
 }
 
 /** The runner's part of a BackupSession's status. */
-export function ownPart({ locks, consistency }: BackupSessionStatus = {}): BackupSessionStatus {
-  return { ...(locks === undefined ? {} : { locks }), ...(consistency === undefined ? {} : { consistency }) };
+export function ownPart({ locks, balancer, consistency }: BackupSessionStatus = {}): BackupSessionStatus {
+  return {
+    ...(locks === undefined ? {} : { locks }),
+    ...(balancer === undefined ? {} : { balancer }),
+    ...(consistency === undefined ? {} : { consistency }),
+  };
+}
+
+/** What a record says of a balancer that was to be stopped. */
+export function balancerRecordOf({
+  clusterID = '',
+  autosplit,
+  requestedAt,
+}: BackupSessionStatusBalancer): BalancerRecord {
+  return { clusterId: clusterID, autosplit, requestedAt };
 }
 
 function recordOf(

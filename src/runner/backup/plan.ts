@@ -1,14 +1,32 @@
 import { BackstayError } from '../../api/errors.ts';
 import type { SnapshotStatusDatabase } from '../../api/generated/types.ts';
 import { type Choice, chooseMember, type MemberPolicy } from '../../mongo/choose.ts';
+import { type ClusterPart, type ClusterTopology, readCluster } from '../../mongo/cluster/topology.ts';
 import { hostsOf, type MongoEndpoint, openClient } from '../../mongo/connection.ts';
 import type { Consistency } from '../../mongo/dump.ts';
-import { type ReplicaSetTopology, readTopology, type Topology } from '../../mongo/topology.ts';
+import { type ReplicaSetTopology, readTopology, type Standalone, type Topology } from '../../mongo/topology.ts';
 import { atLeast } from '../../mongo/version.ts';
+import { WHOLE } from './report.ts';
 
-/** What is read, how, and why so. */
-export interface ReadingPlan {
+/** What is read of a database, how, and why so. */
+export interface BackupPlan {
   database: SnapshotStatusDatabase;
+  /** The strongest of its components'. */
+  consistency: Consistency;
+  /** One, or of a sharded cluster the config server and then the shards in the order of their names. */
+  components: readonly [ComponentPlan, ...ComponentPlan[]];
+  cluster?: ClusterTopology;
+}
+
+/** One server to dump, and how. */
+export interface ComponentPlan extends Decision {
+  /** dump, configserver, or the name of the shard. */
+  name: string;
+  endpoint: MongoEndpoint;
+}
+
+/** What is decided for one replica set or standalone. */
+export interface Decision {
   /** host:port; undefined for a standalone, which is what the endpoint names. */
   member?: string;
   /** What statuses call the server that is read. */
@@ -24,8 +42,12 @@ export interface Wishes {
   policy: MemberPolicy;
 }
 
-/** Looks at the database behind an endpoint and decides which member is read and how. @throws BackstayError UnsupportedTopology, NoMember */
-export async function planReading(endpoint: MongoEndpoint, wishes: Wishes, signal: AbortSignal): Promise<ReadingPlan> {
+/**
+ * Looks at the database behind an endpoint and decides which members are read and how.
+ *
+ * @throws BackstayError UnsupportedTopology, NoMember, and what reading a cluster throws
+ */
+export async function planReading(endpoint: MongoEndpoint, wishes: Wishes, signal: AbortSignal): Promise<BackupPlan> {
   const client = await openClient(endpoint, { signal });
   try {
     const topology = await readTopology(client);
@@ -35,7 +57,9 @@ export async function planReading(endpoint: MongoEndpoint, wishes: Wishes, signa
       .then(({ featureCompatibilityVersion: fcv }) => String(fcv?.version ?? fcv))
       // Worth knowing, but not worth failing for: some users may not read it.
       .catch(() => undefined);
-    const plan = planFor(topology, hostsOf(endpoint.uri), wishes);
+    const plan = isCluster(topology)
+      ? planCluster(await readCluster(endpoint, { signal }), wishes)
+      : planOne(topology, endpoint, wishes);
     if (version !== undefined) plan.database.featureCompatibilityVersion = version;
     return plan;
   } finally {
@@ -43,37 +67,74 @@ export async function planReading(endpoint: MongoEndpoint, wishes: Wishes, signa
   }
 }
 
-/** The decision for a topology. `hosts` is what the endpoint names. */
-export function planFor(topology: Topology, hosts: string, { consistency, policy }: Wishes): ReadingPlan {
-  switch (topology.kind) {
-    case 'standalone':
-      return {
-        database: { version: topology.version, topology: 'Standalone' },
-        memberName: hosts,
-        ...standaloneConsistency(consistency),
-      };
-    case 'replicaSet': {
-      const choice = chooseMember(topology, policy);
-      return {
-        database: { version: topology.version, topology: 'ReplicaSet', replicaSet: topology.name },
-        member: choice.member.host,
-        memberName: choice.member.host,
-        memberReason: choice.reason,
-        ...replicaSetConsistency(topology, choice, consistency),
-      };
-    }
-    case 'mongos':
-      throw new BackstayError(
-        'UnsupportedTopology',
-        `${topology.host} is a mongos, which cannot be dumped consistently`,
-        {
-          remedy: 'back up each shard and the config server by an AppBinding of its own',
-        },
-      );
-  }
+type One = Standalone | ReplicaSetTopology;
+
+function isCluster(topology: Topology): topology is Exclude<Topology, One> {
+  return topology.kind === 'mongos' || (topology.kind === 'replicaSet' && topology.role?.kind === 'configServer');
 }
 
-type ConsistencyPlan = Pick<ReadingPlan, 'consistency' | 'consistencyReason'>;
+function planOne(topology: One, endpoint: MongoEndpoint, wishes: Wishes): BackupPlan {
+  const { database, ...decision } = planFor(topology, hostsOf(endpoint.uri), wishes);
+  return { database, consistency: decision.consistency, components: [{ name: WHOLE, endpoint, ...decision }] };
+}
+
+/**
+ * The decision for a standalone or a replica set. `hosts` is what the endpoint names.
+ *
+ * @throws BackstayError UnsupportedTopology for a single shard of a cluster
+ */
+export function planFor(topology: One, hosts: string, wishes: Wishes): Decision & { database: SnapshotStatusDatabase } {
+  if (topology.kind === 'standalone') {
+    return {
+      database: { version: topology.version, topology: 'Standalone' },
+      memberName: hosts,
+      ...standaloneConsistency(wishes.consistency),
+    };
+  }
+  const { name, version, role } = topology;
+  if (role?.kind === 'shard') {
+    throw new BackstayError(
+      'UnsupportedTopology',
+      `replica set ${name} is shard ${role.name} of a cluster, and means nothing without the others`,
+      { remedy: `use the address of a mongos, or of the config server (${role.configServer})` },
+    );
+  }
+  return { database: { version, topology: 'ReplicaSet', replicaSet: name }, ...decide(topology, wishes) };
+}
+
+/** The decisions for a sharded cluster. A member that is asked for is one of one part. */
+export function planCluster(cluster: ClusterTopology, wishes: Wishes): BackupPlan {
+  const { configServer, shards, version } = cluster;
+  const parts = [configServer, ...shards];
+  const { member, ...policy } = wishes.policy;
+  const hasIt = ({ topology }: ClusterPart): boolean => topology.members.some(({ host }) => host === member);
+  if (member !== undefined && !parts.some(hasIt)) {
+    throw new BackstayError('NoMember', `no part of the cluster has a member ${member}`, {
+      remedy: 'name a member of a shard or of the config server as host:port',
+    });
+  }
+  const component = (part: ClusterPart): ComponentPlan => {
+    const ownPolicy = member !== undefined && hasIt(part) ? { ...policy, member } : policy;
+    const { name, endpoint, topology } = part;
+    return { name, endpoint, ...decide(topology, { consistency: wishes.consistency, policy: ownPolicy }) };
+  };
+  const components: BackupPlan['components'] = [component(configServer), ...shards.map(component)];
+  const consistencies = components.map(({ consistency }) => consistency);
+  const strongest = (['lock', 'snapshot'] as const).find((one) => consistencies.includes(one)) ?? 'none';
+  return { database: { version, topology: 'Sharded' }, consistency: strongest, components, cluster };
+}
+
+function decide(topology: ReplicaSetTopology, { consistency, policy }: Wishes): Decision & { member: string } {
+  const choice = chooseMember(topology, policy);
+  return {
+    member: choice.member.host,
+    memberName: choice.member.host,
+    memberReason: choice.reason,
+    ...replicaSetConsistency(topology, choice, consistency),
+  };
+}
+
+type ConsistencyPlan = Pick<Decision, 'consistency' | 'consistencyReason'>;
 
 /** A standalone has no oplog to read the past from, and no other member that takes writes while it is locked. */
 function standaloneConsistency(wanted: Consistency): ConsistencyPlan {

@@ -47,16 +47,16 @@ export class SnapshotReport {
     this.#writer.progress(this.#with(component));
   }
 
-  /** Writes what became of a component, and of the whole Snapshot by it. */
-  async component(component: SnapshotStatusComponent, part: Omit<SnapshotStatus, 'components'> = {}): Promise<void> {
-    await this.#writer.write({ ...this.#with(component), ...part });
+  /** Writes all components, and what is known of the whole Snapshot by them. */
+  async components(components: SnapshotStatusComponent[], part: Omit<SnapshotStatus, 'components'>): Promise<void> {
+    await this.#writer.write({ ...this.#writer.status, ...part, components });
   }
 
   #with(component: SnapshotStatusComponent): SnapshotStatus {
     const { components = [] } = this.#writer.status;
     return {
       ...this.#writer.status,
-      components: [...components.filter(({ name }) => name !== component.name), component],
+      components: components.map((one) => (one.name === component.name ? component : one)),
     };
   }
 }

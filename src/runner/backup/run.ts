@@ -10,12 +10,13 @@ import type { JobContext } from '../job.ts';
 import { secondsSince } from '../log.ts';
 import { archiveName, hostOf, snapshotTags } from '../tags.ts';
 import { BACKSTAY_VERSION } from '../version.ts';
-import { type ComponentDump, dumpComponent } from './component.ts';
-import { Fan } from './fan.ts';
+import { type ComponentDump, dumpComponent, type LockResult } from './component.ts';
+import { Fan, type FanOptions } from './fan.ts';
 import type { LockRecords } from './locks.ts';
 import { type Manifest, type ManifestComponent, writeManifest } from './manifest.ts';
-import { planReading, type ReadingPlan, type Wishes } from './plan.ts';
-import { type SnapshotReport, WHOLE } from './report.ts';
+import { type BackupPlan, type ComponentPlan, planReading, type Wishes } from './plan.ts';
+import { openReading } from './reading.ts';
+import type { SnapshotReport } from './report.ts';
 
 /** A Snapshot to be made, and the repository that it is made in. */
 export interface Part {
@@ -30,6 +31,8 @@ export interface RunRequest extends Wishes {
   locks: LockRecords;
   lockTimeoutMs: number;
   stallTimeoutMs: number;
+  balancerTimeoutMs: number;
+  cutTimeoutMs: number;
   namespaces?: NamespaceSelection;
 }
 
@@ -38,102 +41,183 @@ export interface FailedPart {
   error: unknown;
 }
 
-/** What a run came to: the dump, and what became of each Snapshot. */
+/** What a run came to: the dumps, and what became of each Snapshot. */
 export interface RunResult {
-  dumped: ComponentDump;
-  made: { part: Part; summary: StreamSummary }[];
+  dumped: (ComponentDump & LockResult)[];
+  /** Why the balancer is not as it was; its record stays for the operator. */
+  balancerFailure?: unknown;
+  made: { part: Part; addedBytes: number }[];
   failed: FailedPart[];
+}
+
+/** A component on its way to the repositories of all parts. */
+interface Stream {
+  plan: ComponentPlan;
+  fan: Fan;
+  running: SnapshotStatusComponent;
 }
 
 /**
  * Reads the database once and makes every part of it. Repositories that fail are in the result, as long as one does not.
  *
  * The order is what keeps it safe: repositories are opened before the database is locked, so that a slow one locks nothing; the archives
- * become snapshots after the lock was found to have held; the manifest, which makes them count, is written last.
+ * become snapshots after all of them were read and every lock was found to have held; the manifest, which makes them count, is written
+ * last.
  */
 export async function runBackup(context: JobContext, parts: readonly Part[], request: RunRequest): Promise<RunResult> {
   const { log, signal } = context;
   const { endpoint, locks, target } = request;
   const plan = await planReading(endpoint, request, signal);
-  log.info({ ...plan.database, member: plan.memberName, reason: plan.memberReason }, 'member chosen');
-  log.info({ consistency: plan.consistency, reason: plan.consistencyReason }, 'consistency decided');
+  for (const { name, memberName, memberReason, consistency, consistencyReason } of plan.components) {
+    log.info({ ...plan.database, component: name, member: memberName, reason: memberReason }, 'member chosen');
+    log.info({ component: name, consistency, reason: consistencyReason }, 'consistency decided');
+  }
   const startTime = new Date();
   const failed = new Map<Part, unknown>();
-  const streams = await openStreams(context, parts, target, failed);
-  const fan = new Fan(
-    [...streams].map(([part, stream]) => ({ repository: part.snapshot.spec.repository, stream })),
-    { stallMs: request.stallTimeoutMs, log },
-  );
+  const opened = await openStreams(context, parts, plan, target, failed);
+  const open = [...opened.keys()];
+  const streams = streamsOf(plan, opened, startTime, { stallMs: request.stallTimeoutMs, log });
   try {
     await locks.consistency(plan.consistency);
-    const running = runningComponent(plan, startTime);
     const begin = { snapshotTime: rfc3339(startTime), database: plan.database };
-    await Promise.all([...streams.keys()].map((part) => part.report.component(running, begin)));
-    const started = performance.now();
-    const dumped = await dumpComponent(
-      {
-        name: WHOLE,
-        endpoint,
-        consistency: plan.consistency,
-        ...(plan.member === undefined ? {} : { member: plan.member }),
-        ...(request.namespaces === undefined ? {} : { namespaces: request.namespaces }),
-      },
-      {
-        fan,
-        locks,
-        log,
-        signal,
-        lockTimeoutMs: request.lockTimeoutMs,
-        onProgress: (progress) => {
-          const component = withProgress(running, progress, started);
-          for (const part of streams.keys()) part.report.progress(component);
-        },
-      },
+    await Promise.all(
+      open.map((part) =>
+        part.report.components(
+          streams.map(({ running }) => running),
+          begin,
+        ),
+      ),
     );
-    const results = new Map((await fan.complete()).map((result) => [result.repository, result]));
+    const started = performance.now();
+    const { dumped, balancerFailure } = await dumpAll(context, plan, streams, open, request);
+    const completed = await Promise.all(streams.map(({ fan }) => fan.complete()));
     const made: RunResult['made'] = [];
     await Promise.all(
-      [...streams.keys()].map(async (part) => {
-        const result = results.get(part.snapshot.spec.repository);
+      open.map(async (part) => {
+        const { repository } = part.snapshot.spec;
         try {
-          if (result === undefined || 'error' in result) throw result?.error;
-          const component = succeeded(running, dumped, result.summary, started);
-          await commit(context, part, plan, component, request.target);
-          made.push({ part, summary: result.summary });
+          const components = streams.map(({ running }, index) => {
+            const result = completed[index]?.find((one) => one.repository === repository);
+            if (result === undefined || 'error' in result) throw result?.error;
+            return succeeded(running, dumped[index] as ComponentDump & LockResult, result.summary, started);
+          });
+          await commit(context, part, plan, components, target);
+          made.push({ part, addedBytes: components.reduce((sum, { addedBytes = 0 }) => sum + addedBytes, 0) });
         } catch (error) {
           failed.set(part, error);
         }
       }),
     );
-    return { dumped, made, failed: [...failed].map(([{ report }, error]) => ({ report, error })) };
+    return { dumped, balancerFailure, made, failed: [...failed].map(([{ report }, error]) => ({ report, error })) };
   } finally {
     // After a success there is nothing left to give up.
-    await fan.abort();
+    await Promise.all(streams.map(({ fan }) => fan.abort()));
   }
 }
 
-/** Starts restic for each part. Parts that cannot begin are put among the failed; it throws when none can. */
+/** One fan for each component. A repository that fails in one has failed in all. */
+function streamsOf(
+  plan: BackupPlan,
+  opened: ReadonlyMap<Part, readonly BackupStream[]>,
+  startTime: Date,
+  options: Omit<FanOptions, 'onCutOff'>,
+): Stream[] {
+  const streams: Stream[] = [];
+  const onCutOff = (repository: string, error: unknown): void => {
+    for (const { fan } of streams) fan.drop(repository, error);
+  };
+  plan.components.forEach((component, index) => {
+    const branches = [...opened].flatMap(([part, ofPart]) => {
+      const stream = ofPart[index];
+      return stream === undefined ? [] : [{ repository: part.snapshot.spec.repository, stream }];
+    });
+    const fan = new Fan(branches, { ...options, onCutOff });
+    streams.push({ plan: component, fan, running: runningComponent(component, startTime) });
+  });
+  return streams;
+}
+
+/** Opens the database and reads all of its components side by side. When one fails the others are stopped, and its error counts. */
+async function dumpAll(
+  { log, signal }: JobContext,
+  plan: BackupPlan,
+  streams: readonly Stream[],
+  parts: readonly Part[],
+  request: RunRequest,
+): Promise<Pick<RunResult, 'dumped' | 'balancerFailure'>> {
+  const { locks, lockTimeoutMs, balancerTimeoutMs, cutTimeoutMs, namespaces } = request;
+  const reading = await openReading(plan, { locks, log, signal, lockTimeoutMs, balancerTimeoutMs, cutTimeoutMs });
+  const stop = new AbortController();
+  let balancerFailure: unknown;
+  let first: { error: unknown } | undefined;
+  const dumped: ComponentDump[] = [];
+  try {
+    const started = performance.now();
+    await Promise.all(
+      reading.components.map(async (component, index) => {
+        const { fan, running } = streams[index] as Stream;
+        try {
+          dumped[index] = await dumpComponent(component, {
+            fan,
+            namespaces,
+            log,
+            signal: AbortSignal.any([signal, stop.signal]),
+            onProgress: (progress) => {
+              const now = withProgress(running, progress, started);
+              for (const { report } of parts) report.progress(now);
+            },
+          });
+        } catch (error) {
+          first ??= { error };
+          stop.abort(error);
+        }
+      }),
+    );
+  } finally {
+    await reading.close().catch((error: unknown) => {
+      balancerFailure = error;
+      log.error({ error: describeError(error) }, 'the balancer is not as it was');
+    });
+  }
+  if (first !== undefined) throw first.error;
+  return {
+    dumped: dumped.map((one, index) => ({ ...one, ...reading.lockOf(streams[index]?.plan.name ?? '') })),
+    balancerFailure,
+  };
+}
+
+/** Starts restic for each component of each part. Parts that cannot begin are put among the failed; it throws when none can. */
 async function openStreams(
   { log, signal }: JobContext,
   parts: readonly Part[],
+  plan: BackupPlan,
   target: ResolvedTarget,
   failed: Map<Part, unknown>,
-): Promise<Map<Part, BackupStream>> {
+): Promise<Map<Part, BackupStream[]>> {
   const started = performance.now();
-  const streams = new Map<Part, BackupStream>();
+  const streams = new Map<Part, BackupStream[]>();
   await Promise.all(
     parts.map(async (part) => {
       const { snapshot, restic } = part;
-      const tags = snapshotTags(identityOf(snapshot), { component: WHOLE });
-      try {
-        const options = { filename: archiveName(WHOLE), host: hostOf(target), tags, signal };
-        streams.set(part, await restic.startBackup(options));
-      } catch (error) {
-        failed.set(part, error);
-        log.error({ repository: snapshot.spec.repository, error: describeError(error) }, 'repository left out');
+      const opening = await Promise.allSettled(
+        plan.components.map(({ name }) => {
+          const tags = snapshotTags(identityOf(snapshot), { component: name });
+          return restic.startBackup({ filename: archiveName(name), host: hostOf(target), tags, signal });
+        }),
+      );
+      const opened = opening.filter((one) => one.status === 'fulfilled').map(({ value }) => value);
+      const broken = opening.find((one) => one.status === 'rejected');
+      if (broken === undefined) {
+        streams.set(part, opened);
+        return;
       }
+      await Promise.all(opened.map((stream) => stream.abort()));
+      failed.set(part, broken.reason);
+      const error = describeError(broken.reason);
+      log.error({ repository: snapshot.spec.repository, error }, 'repository left out');
     }),
   );
+  if (signal.aborted) await Promise.all([...streams.values()].flat().map((stream) => stream.abort()));
   signal.throwIfAborted();
   const [first] = failed.values();
   if (streams.size === 0) throw first ?? new BackstayError('SessionNotReady', 'there is no Snapshot to make');
@@ -141,17 +225,19 @@ async function openStreams(
   return streams;
 }
 
-/** The archive is a restic snapshot: notes it, writes the manifest, and notes that the Snapshot is whole. */
+/** The archives are restic snapshots: notes them, writes the manifest, and notes that the Snapshot is whole. */
 async function commit(
   { log, signal }: JobContext,
   part: Part,
-  plan: ReadingPlan,
-  component: SnapshotStatusComponent & ManifestComponent,
+  plan: BackupPlan,
+  components: (SnapshotStatusComponent & ManifestComponent)[],
   target: ResolvedTarget,
 ): Promise<void> {
   const { snapshot, restic, report } = part;
-  const { bytes = 0, addedBytes = 0 } = component;
-  await report.component(component, { bytes, addedBytes });
+  const sum = (of: (component: SnapshotStatusComponent) => number | undefined): number =>
+    components.reduce((total, component) => total + (of(component) ?? 0), 0);
+  const addedBytes = sum((component) => component.addedBytes);
+  await report.components(components, { bytes: sum(({ bytes }) => bytes), addedBytes });
   const identity = identityOf(snapshot);
   const manifest: Manifest = {
     snapshotID: identity.snapshotID,
@@ -160,17 +246,15 @@ async function commit(
     session: identity.session,
     appRef: target,
     database: plan.database,
-    components: [component],
+    components,
     createdAt: rfc3339(new Date()),
     backstayVersion: BACKSTAY_VERSION,
   };
   const tags = snapshotTags(identity, 'manifest');
   const manifestID = await writeManifest(restic, manifest, { host: hostOf(target), tags, signal });
   await report.write({ manifestID });
-  log.info(
-    { repository: snapshot.spec.repository, resticSnapshotID: component.resticSnapshotID, addedBytes, manifestID },
-    'Snapshot is whole',
-  );
+  const resticSnapshotIDs = components.map(({ resticSnapshotID }) => resticSnapshotID);
+  log.info({ repository: snapshot.spec.repository, resticSnapshotIDs, addedBytes, manifestID }, 'Snapshot is whole');
 }
 
 function identityOf({ metadata, spec }: Snapshot): {
@@ -183,12 +267,12 @@ function identityOf({ metadata, spec }: Snapshot): {
   return { namespace, name, snapshotID: spec.snapshotID, session: spec.session ?? '' };
 }
 
-function runningComponent(plan: ReadingPlan, startTime: Date): SnapshotStatusComponent {
-  const { memberName, memberReason, consistency, consistencyReason } = plan;
+function runningComponent(plan: ComponentPlan, startTime: Date): SnapshotStatusComponent {
+  const { name, memberName, memberReason, consistency, consistencyReason } = plan;
   return {
-    name: WHOLE,
+    name,
     phase: 'Running',
-    file: archiveName(WHOLE),
+    file: archiveName(name),
     member: memberName,
     ...(memberReason === undefined ? {} : { memberReason }),
     consistency,
@@ -214,14 +298,14 @@ function withProgress(
 
 function succeeded(
   component: SnapshotStatusComponent,
-  { bytes, documents, collections, hash, cutTime, lockedSeconds }: ComponentDump,
+  { bytes, documents, collections, hash, cutTime, lockedSeconds }: ComponentDump & LockResult,
   { snapshotID, bytesAdded }: StreamSummary,
   started: number,
 ): SnapshotStatusComponent & ManifestComponent {
   return {
     ...component,
     phase: 'Succeeded',
-    file: archiveName(WHOLE),
+    file: archiveName(component.name),
     resticSnapshotID: snapshotID,
     bytes,
     documents,
