@@ -5,7 +5,7 @@ import { readServerFacts } from './catalog.ts';
 import { hostsOf, type MongoEndpoint, openClient } from './connection.ts';
 import { abortError, isUnauthorized, mongoFailure, throwIfAborted } from './errors.ts';
 import { RELEASE_MS, releaseOurs, unlockWithRetries } from './lock/release.ts';
-import { boundsAcquisition, readLockState, unlockOnce } from './lock/state.ts';
+import { boundsAcquisition, readLockState, requireFree, unlockOnce } from './lock/state.ts';
 
 /**
  * An fsync lock counts in the memory of one mongod process: it has no owner and no end of its own, and outlives whoever took it. So what
@@ -93,11 +93,7 @@ export async function lockMember(endpoint: MongoEndpoint, options: LockOptions):
   try {
     const { version } = await readServerFacts(client);
     const before = await readLockState(spare);
-    if (before.locked || before.waiting) {
-      throw new BackstayError('LockRefused', `${name} is locked by somebody else already`, {
-        remedy: 'wait for the other backup, or unlock the member with db.fsyncUnlock() when nobody needs the lock',
-      });
-    }
+    requireFree(name, before);
     const intent: LockIntent = {
       member: name,
       processId: before.processId,

@@ -24,7 +24,20 @@ export function mongoEndpoint(
   const uri = uriOf(binding, where);
   const tls = tlsOf(spec, tlsSecret, where);
   const credential = credentialOf(spec, secret, tls?.certificate !== undefined, uri, where);
-  return { uri, ...(tls === undefined ? {} : { tls }), ...(credential === undefined ? {} : { credential }) };
+  const cluster = clusterOf(spec);
+  return {
+    uri,
+    ...(tls === undefined ? {} : { tls }),
+    ...(credential === undefined ? {} : { credential }),
+    ...(cluster === undefined ? {} : { cluster }),
+  };
+}
+
+/** One replica set alone is no cluster. */
+function clusterOf({ parameters = {} }: AppBindingSpec): MongoEndpoint['cluster'] {
+  const { configServer, replicaSets = {} } = parameters;
+  if (configServer === undefined && Object.keys(replicaSets).length < 2) return undefined;
+  return { ...(configServer === undefined ? {} : { configServer }), replicaSets };
 }
 
 function uriOf(binding: Binding, where: string): string {

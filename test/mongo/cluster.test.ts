@@ -305,6 +305,20 @@ test('when one shard cannot be locked, the others are unlocked and the balancer 
   assert.is((await readBalancer(config, 'configServer')).mode, 'full');
 });
 
+test('a member that somebody else has locked is refused before anything is stopped', async () => {
+  const all = await cluster();
+  await using other = await lab.shard('sh0').member(1).client();
+  await other.db('admin').command({ fsync: 1, lock: true });
+  try {
+    const error = await failure(openClusterReading(all, optionsOf(all)));
+    assert.is(error.code, 'LockRefused');
+    assert.equal(steps, []);
+    assert.ok(await isLocked(other));
+  } finally {
+    await other.db('admin').command({ fsyncUnlock: 1 });
+  }
+});
+
 test('a run that is stopped in the middle leaves nothing behind', async () => {
   const all = await cluster();
   const stop = new AbortController();

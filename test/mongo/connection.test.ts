@@ -1,7 +1,14 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BackstayError } from '../../src/api/errors.ts';
-import { hostsOf, type MongoEndpoint, memberUri, type OpenOptions, openClient } from '../../src/mongo/connection.ts';
+import {
+  hostsOf,
+  type MongoEndpoint,
+  memberUri,
+  type OpenOptions,
+  openClient,
+  replicaSetUri,
+} from '../../src/mongo/connection.ts';
 import { load } from '../../src/mongo/load.ts';
 import { readTopology } from '../../src/mongo/topology.ts';
 import { makeAuthority } from '../lab/certs.ts';
@@ -184,6 +191,13 @@ for (const [whole, one] of [
     assert.is(memberUri(whole, 'm:9'), one);
   });
 }
+
+test('a part of a cluster is reached with the login and options of the whole', () => {
+  const whole = 'mongodb://u:p%40@mongos:1/shop?tls=true&readPreference=secondary&authSource=users';
+  const part = 'mongodb://u:p%40@a:1,b:2/shop?tls=true&authSource=users&replicaSet=sh0';
+  assert.is(replicaSetUri(whole, 'sh0', 'a:1,b:2'), part);
+  assert.is(replicaSetUri('mongodb+srv://c.example.com', 'rs 0', 'a:1'), 'mongodb://a:1/?tls=true&replicaSet=rs%200');
+});
 
 test('hosts are all that is shown of a connection string', () => {
   assert.is(hostsOf('mongodb://u:p@a:1,b:2/db?x=y'), 'a:1,b:2');

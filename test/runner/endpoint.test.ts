@@ -49,6 +49,14 @@ test('members that are written down count more than the Service', () => {
   assert.is(endpoint(spec).uri, 'mongodb://a:27017,b:27017/?replicaSet=rs0&w=1');
 });
 
+test('the addresses of a cluster go with its own', () => {
+  const parameters = { configServer: 'cfg/c:27019', replicaSets: { 'host-0': 'sh0/a:1', 'host-1': 'sh1/b:1' } };
+  const { uri, cluster } = endpoint({ clientConfig: { service: { name: 'mongos' } }, parameters });
+  assert.is(uri, 'mongodb://mongos.shop.svc:27017/');
+  assert.equal(cluster, { configServer: 'cfg/c:27019', replicaSets: parameters.replicaSets });
+  assert.is(endpoint({ clientConfig: { url: 'mongodb://m/' } }).cluster, undefined);
+});
+
 test('user name and password are never in the connection string', () => {
   const { uri, credential } = endpoint({ clientConfig: { url: 'mongodb://a:1/' }, secret: { name: 's' } }, LOGIN);
   assert.is(uri, 'mongodb://a:1/');

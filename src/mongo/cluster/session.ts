@@ -3,6 +3,7 @@ import { BackstayError } from '../../api/errors.ts';
 import { openClient } from '../connection.ts';
 import type { Consistency } from '../dump.ts';
 import { throwIfAborted } from '../errors.ts';
+import { readLockState, requireFree } from '../lock/state.ts';
 import { type BalancerRecord, restoreBalancer, stopBalancer } from './balancer.ts';
 import { type CutPart, chooseCut, standingOf } from './cut.ts';
 import { changedSince, type Primary, underWay, waitUntilQuiet } from './quiet.ts';
@@ -127,6 +128,7 @@ class Session implements ClusterReading {
   async open(): Promise<void> {
     const { configServer, shards } = this.#options;
     await this.#connect([configServer, ...shards]);
+    await this.#requireFree();
     await this.#stopBalancer();
     const [config, ...others] = this.#parts.map(primaryOf);
     if (config === undefined) throw new Error('a cluster has a config server');
@@ -173,6 +175,12 @@ class Session implements ClusterReading {
     this.#unread = new Set(plans);
     const failed = opened.find((one) => one.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
+  }
+
+  /** A member that somebody else has locked would not get to the time of the cut. */
+  async #requireFree(): Promise<void> {
+    const toLock = this.#parts.filter(({ plan }) => plan.mode === 'lock');
+    await Promise.all(toLock.map(async ({ plan, reader }) => requireFree(plan.member, await readLockState(reader))));
   }
 
   async #stopBalancer(): Promise<void> {

@@ -67,7 +67,7 @@ export async function readCluster(endpoint: MongoEndpoint, options: Connect = {}
     const config = client.db('config');
     version = await config.collection('version').findOne({}, { readPreference: 'primary' });
     shards = await config.collection('shards').find({}, { readPreference: 'primary' }).toArray();
-    const own = configServer ?? endpoint.cluster?.configServer ?? (await configServerOf(client));
+    const own = configServer ?? (await configServerOf(client));
     addresses = addressesOf(own, shards, endpoint.cluster);
   } catch (error) {
     throw mongoFailure(error, 'read the shards of the cluster', 'the roles "clusterMonitor" and "backup"');
@@ -139,7 +139,7 @@ export function addressesOf(
   shards: readonly Document[],
   given: ClusterAddresses = {},
 ): { configServer: SetAddress; shards: Map<string, SetAddress> } {
-  const own = configServer === undefined ? undefined : parseAddress(given.configServer ?? configServer);
+  const own = parseAddress(given.configServer ?? configServer ?? '');
   if (own === undefined) {
     throw incomplete(
       'the address of the config server is not known',
@@ -152,9 +152,8 @@ export function addressesOf(
     const name = String(_id);
     const said = parseAddress(String(host));
     const key = [...unused.keys()].find((one) => one === name) ?? keyOfSet(unused, said?.set);
-    const written = key === undefined ? undefined : parseAddress(unused.get(key) ?? '');
+    const address = key === undefined ? said : parseAddress(unused.get(key) ?? '');
     if (key !== undefined) unused.delete(key);
-    const address = written ?? said;
     if (address === undefined) {
       throw incomplete(`the address of shard ${name} is not SET/HOST:PORT`, 'correct spec.parameters.replicaSets');
     }

@@ -52,6 +52,14 @@ export async function readLockState(client: MongoClient): Promise<LockState> {
   }
 }
 
+/** @throws BackstayError LockRefused when somebody holds the lock of a member, or waits for it */
+export function requireFree(member: string, { locked, waiting }: LockState): void {
+  if (!locked && !waiting) return;
+  throw new BackstayError('LockRefused', `${member} is locked by somebody else already`, {
+    remedy: 'wait for the other backup, or unlock the member with db.fsyncUnlock() when nobody needs the lock',
+  });
+}
+
 async function lockWorker(client: MongoClient): Promise<Document | undefined> {
   // one that waits does not count as active
   const everything = { $currentOp: { allUsers: true, idleConnections: true, localOps: true } };

@@ -79,7 +79,8 @@ export async function lockComponent(plan: ComponentPlan, options: LockOptions): 
     client: lock.client,
     verify: () => lock.verify(),
     async unlock() {
-      unlockFailure = await (unlocking ??= unlockMember(lock, noted, options));
+      unlocking ??= unlockMember(lock, noted, options);
+      unlockFailure = await unlocking;
     },
     result: () => ({
       lockedSeconds: Math.round(lock.heldSeconds * 1000) / 1000,
