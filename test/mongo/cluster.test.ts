@@ -38,6 +38,9 @@ const settings = config.db('config').collection<{ _id: string } & Document>('set
 
 test.before.each(async () => {
   await settings.deleteMany({});
+  // The config server keeps the settings in memory, and starting the balancer makes it read them again.
+  await config.db('admin').command({ _configsvrBalancerStart: 1 });
+  await settings.deleteMany({});
   steps.length = 0;
 });
 test.after(async () => {
