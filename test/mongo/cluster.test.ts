@@ -34,12 +34,12 @@ const lab = await startShardedCluster({
 const bank = await openBank(lab);
 const endpoint = { uri: `mongodb://${lab.config.member(0).address}/` };
 const config = await lab.config.client();
-const settings = config.db('config').collection<{ _id: string } & Document>('settings');
+// The balancer's settings are read as a majority has them.
+const settings = config
+  .db('config')
+  .collection<{ _id: string } & Document>('settings', { writeConcern: { w: 'majority' } });
 
 test.before.each(async () => {
-  await settings.deleteMany({});
-  // The config server keeps the settings in memory, and starting the balancer makes it read them again.
-  await config.db('admin').command({ _configsvrBalancerStart: 1 });
   await settings.deleteMany({});
   steps.length = 0;
 });
