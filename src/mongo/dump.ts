@@ -8,11 +8,13 @@ import {
   encodeNamespaceHeader,
   encodePrelude,
   OWN_TOOL,
+  SPECIAL_NAMESPACES,
   TERMINATOR,
 } from './archive/format.ts';
 import { readCatalog, readServerFacts, type ServerFacts } from './catalog.ts';
 import { DocumentReader } from './dump/documents.ts';
 import { endingError, throwIfAborted } from './errors.ts';
+import { type DatabaseHashes, readHashes } from './hashes.ts';
 import { type Namespace, nameOf } from './namespace.ts';
 import { type NamespaceSelection, selects } from './selection.ts';
 import { hasViewlessTimeSeries } from './version.ts';
@@ -39,6 +41,11 @@ export interface DumpOptions {
    * release a lock. When it throws, the dump fails, and its reader has no complete archive.
    */
   onLastRead?: () => Promise<void>;
+  /**
+   * Record the server's digest of every collection, which reads all documents once more. Only under a lock, and when what is there is what
+   * is read: elsewhere the digests would be those of another moment.
+   */
+  hashes?: boolean;
   signal?: AbortSignal;
   onProgress?: (progress: DumpProgress) => void;
 }
@@ -69,6 +76,10 @@ export interface DumpResult {
   cutTime?: Timestamp;
   /** Capped collections, which a server before 8.0 does not read at a given time: they were read as they were. */
   outsideSnapshot: readonly string[];
+  /** When they were asked for and could be had. */
+  hashes?: DatabaseHashes;
+  /** Why there are none although they were asked for. */
+  hashesMissing?: string;
   serverVersion: string;
 }
 
@@ -137,6 +148,7 @@ class Dump {
   readonly #namespaces: DumpedNamespace[] = [];
   #outsideSnapshot: readonly string[] = [];
   #facts: ServerFacts | undefined;
+  #hashes: Pick<DumpResult, 'hashes' | 'hashesMissing'> = {};
   #cutTime: Timestamp | undefined;
   #bytes = 0;
   #documents = 0;
@@ -154,6 +166,7 @@ class Dump {
       namespaces: this.#namespaces,
       outsideSnapshot: this.#outsideSnapshot,
       serverVersion: this.#facts?.version ?? '',
+      ...this.#hashes,
       ...(this.#cutTime === undefined ? {} : { cutTime: this.#cutTime }),
     };
   }
@@ -186,6 +199,7 @@ class Dump {
     const { configServer } = facts;
     const entries = await readCatalog(this.#client, selects(namespaces), { configServer, signal });
     this.#inAll = entries.length;
+    if (this.#options.hashes === true) this.#hashes = await this.#readHashes(entries, facts);
     yield this.#count(
       encodePrelude({ concurrentCollections: 1, serverVersion: facts.version, toolVersion: TOOL_VERSION }, entries),
     );
@@ -220,6 +234,25 @@ class Dump {
       }
       this.#report(entry);
     }
+  }
+
+  /** Users, roles and versions are left out: a restore never makes them equal. */
+  async #readHashes(
+    entries: readonly CollectionEntry[],
+    { version }: ServerFacts,
+  ): Promise<Pick<DumpResult, 'hashes' | 'hashesMissing'>> {
+    const { mode, atClusterTime, signal } = this.#options;
+    if (mode !== 'lock' || atClusterTime !== undefined) {
+      return { hashesMissing: 'only under a lock are they those of the documents that are read' };
+    }
+    const viewless = hasViewlessTimeSeries(version);
+    const collections = entries
+      .filter((entry) => entry.type !== 'view' && !SPECIAL_NAMESPACES.includes(nameOf(entry)))
+      .map((entry) => dataNamespaceOf(entry, viewless));
+    const hashes = await readHashes(this.#client, collections, signal);
+    return hashes === undefined
+      ? { hashesMissing: 'the user may not run dbHash: grant it the role "readAnyDatabase"' }
+      : { hashes };
   }
 
   #count(piece: Uint8Array): Uint8Array {

@@ -3,11 +3,22 @@ import { BackstayError } from '../api/errors.ts';
 import { type ArchiveHeader, type CollectionEntry, isOplog, SPECIAL_NAMESPACES } from './archive/format.ts';
 import { type ArchiveEvent, readArchive } from './archive/reader.ts';
 import { isDumped, readServerFacts, type ServerFacts } from './catalog.ts';
-import { endingError } from './errors.ts';
+import { endingError, throwIfAborted } from './errors.ts';
 import { IndexCatalog } from './load/index-catalog.ts';
 import { buildIndexes, secondaryIndexes } from './load/indexes.ts';
 import { Inserter, type InsertTarget } from './load/inserter.ts';
 import { OplogReplay } from './load/oplog.ts';
+import {
+  checkNames,
+  refuseCaseConflict,
+  refuseExisting,
+  refuseLostBuckets,
+  refuseMerge,
+  refuseRival,
+  requireFeatures,
+  requireRelease,
+  requireWritable,
+} from './load/preflight.ts';
 import type { LoadedNamespace, LoadOptions, LoadResult } from './load/result.ts';
 import {
   countDocuments,
@@ -15,15 +26,16 @@ import {
   destinationOf,
   prepareCollection,
   readTarget,
-  refuseExisting,
   type TargetCatalog,
 } from './load/target.ts';
 import { AuthorizationData } from './load/users.ts';
+import { type Finished, verifyCount, verifyHashes } from './load/verify.ts';
 import { bucketsOf, nameOf } from './namespace.ts';
 import { renamer, selects, selectsAll } from './selection.ts';
 import { hasViewlessTimeSeries } from './version.ts';
 
-export type { Existing, LoadedNamespace, LoadOptions, LoadProgress, LoadResult } from './load/result.ts';
+export { LOADER } from './load/preflight.ts';
+export type { CheckedLoad, Existing, LoadedNamespace, LoadOptions, LoadProgress, LoadResult } from './load/result.ts';
 
 /** Bytes of one insert. Larger ones were not faster, and every worker holds one. */
 const BATCH_BYTES = 4 * 1024 * 1024;
@@ -35,7 +47,12 @@ const INDEX_BUILDS = 2;
  * indexes, views, and users and roles last.
  *
  * @param client connected to the primary, or to a standalone
- * @throws BackstayError TargetNotEmpty before anything is written; ArchiveTruncated, ArchiveDamaged; LoadFailed; RestoreIncomplete
+ * It stops at the first document that cannot be inserted, but for one that is there already in mode merge. In the end the server counts
+ * every collection once more.
+ *
+ * @throws BackstayError before anything is written: NotWritable, ServerTooOld, FeatureCompatibilityTooOld, AnotherSessionRunning,
+ *   InvalidPattern, DatabaseNameConflict, TargetNotEmpty, TargetDiffers. Then ArchiveTruncated, ArchiveDamaged, LoadFailed,
+ *   RestoreIncomplete, HashMismatch
  */
 export async function load(
   client: MongoClient,
@@ -64,12 +81,15 @@ class Load {
   readonly #authorization = new AuthorizationData();
   readonly #indexes = new IndexCatalog();
   readonly #open = new Map<CollectionEntry, Open>();
+  readonly #finished: Finished[] = [];
   readonly #namespaces: LoadedNamespace[] = [];
+  readonly #notices = new Set<string>();
   readonly #builds = new Set<Promise<void>>();
   #destinations = new Map<CollectionEntry, Destination>();
   #existing: TargetCatalog = new Map();
   #oplog: OplogReplay | undefined;
   #header: ArchiveHeader | undefined;
+  #ready = false;
   #indexCount = 0;
   #documents = 0;
   #bytes = 0;
@@ -81,7 +101,7 @@ class Load {
   }
 
   async run(input: AsyncIterable<Uint8Array>): Promise<LoadResult> {
-    const { existing, workers = 4, signal } = this.#options;
+    const { existing, workers = 4, signal, onData } = this.#options;
     const facts = await readServerFacts(this.#client);
     const inserter = new Inserter(this.#client, facts, {
       workers,
@@ -101,21 +121,27 @@ class Load {
       // nothing of this load may be at work on the server when it has failed
       await inserter.settle();
       await Promise.all(this.#builds);
+      this.#report('');
     }
     if (this.#buildFailure !== undefined) throw this.#buildFailure;
+    await this.#makeReady();
     for (const { namespace, indexes } of this.#indexes.collections()) {
       await buildIndexes(this.#client, namespace, indexes, facts.version, signal);
       this.#indexCount += indexes.length;
     }
     await this.#createViews();
+    const hashed = await this.#verify(facts);
+    await onData?.();
     const users = await this.#restoreUsers();
     return {
       namespaces: this.#namespaces,
       documents: this.#documents,
       bytes: this.#bytes,
-      failed: this.#namespaces.reduce((sum, { failed }) => sum + failed, 0),
+      failed: this.#count('failed'),
       indexes: this.#indexCount,
       ...users,
+      hashed,
+      notices: Array.from(this.#notices),
       ...(this.#oplog === undefined ? {} : { oplog: { applied: this.#oplog.applied, skipped: this.#oplog.skipped } }),
       serverVersion: this.#header?.serverVersion ?? '',
     };
@@ -123,11 +149,12 @@ class Load {
 
   async #take(event: ArchiveEvent, inserter: Inserter, facts: ServerFacts): Promise<void> {
     if (event.kind === 'prelude') {
-      await this.#begin(event.header, event.entries);
+      await this.#begin(event.header, event.entries, facts);
       return;
     }
     const { entry } = event;
     if (isOplog(entry)) {
+      await this.#makeReady();
       // the replay needs every document that was copied before it
       await inserter.drain();
       if (event.kind === 'documents') await this.#oplog?.replay(event.pieces);
@@ -139,6 +166,7 @@ class Load {
     }
     const destination = this.#destinations.get(entry);
     if (destination === undefined || entry.type === 'view') return;
+    await this.#makeReady();
     const open = this.#open.get(entry) ?? (await this.#create(destination, facts));
     if (event.kind === 'documents') {
       await inserter.submit(open.target, event);
@@ -148,11 +176,11 @@ class Load {
       await inserter.drain(open.target);
       await this.#finish(open, event.documents, facts);
     }
-    this.#report(entry);
+    this.#report(nameOf(entry));
   }
 
   /** Everything that can be found wrong before the first write. */
-  async #begin(header: ArchiveHeader, entries: CollectionEntry[]): Promise<void> {
+  async #begin(header: ArchiveHeader, entries: CollectionEntry[], facts: ServerFacts): Promise<void> {
     const { namespaces, existing, oplogReplay = true, signal } = this.#options;
     this.#header = header;
     const whole = selectsAll(namespaces) && (namespaces?.rename ?? []).length === 0;
@@ -176,15 +204,31 @@ class Load {
     this.#destinations = new Map(chosen.map((entry) => [entry, destinationOf(entry, rename)]));
     const destinations = Array.from(this.#destinations.values());
     checkNames(destinations);
+    requireRelease(header.serverVersion, facts.version);
+    await requireWritable(this.#client);
+    await refuseRival(this.#client);
+    await refuseCaseConflict(this.#client, destinations);
     this.#existing = await readTarget(this.#client, destinations, signal);
+    refuseLostBuckets(destinations, this.#existing);
     if (existing === 'refuse') await refuseExisting(this.#client, destinations, this.#existing);
+    if (existing === 'merge') refuseMerge(destinations, this.#existing);
+  }
+
+  /** The last of what comes before the first write: the archive's versions come after its prelude. */
+  async #makeReady(): Promise<void> {
+    if (this.#ready) return;
+    await requireFeatures(this.#client, this.#authorization.featureCompatibility);
+    await this.#options.onChecked?.({
+      namespaces: Array.from(this.#destinations.values(), ({ namespace }) => namespace),
+    });
+    this.#ready = true;
   }
 
   async #create(destination: Destination, facts: ServerFacts): Promise<Open> {
     const { entry, namespace, metadata } = destination;
-    const { existing } = this.#options;
+    const { existing, uuidOf } = this.#options;
     const there = this.#existing.get(nameOf(namespace));
-    await prepareCollection(this.#client, destination, there, existing);
+    await prepareCollection(this.#client, destination, there, existing, uuidOf?.(namespace));
     const viewless = hasViewlessTimeSeries(facts.version);
     const series = entry.type === 'timeseries';
     const open: Open = {
@@ -205,26 +249,30 @@ class Load {
     return open;
   }
 
-  /** All documents of a collection are on the server: they are counted, and its indexes begin to be built. */
+  /** All documents of a collection were sent: they are counted, and its indexes begin to be built. */
   async #finish({ destination, target, before }: Open, documents: number, facts: ServerFacts): Promise<void> {
-    const { namespace, metadata } = destination;
+    const name = nameOf(destination.namespace);
     const { restored, failed } = target;
-    // the server itself removes documents of these
-    const shrinks = metadata.options.get('capped') === true || metadata.options.has('expireAfterSeconds');
-    const counted = shrinks
-      ? undefined
-      : await countDocuments(this.#client, destination, hasViewlessTimeSeries(facts.version));
-    if (restored + failed !== documents || (counted !== undefined && counted < before + restored)) {
+    if (restored + failed !== documents) {
       throw new BackstayError(
         'RestoreIncomplete',
-        `${nameOf(namespace)} has ${counted ?? restored} documents after the load, and ${documents} are in the archive`,
-        { remedy: 'see that nothing else writes to the target, and load again' },
+        `${restored} documents of ${name} were restored and ${failed} were not, of ${documents} in the archive`,
+        { remedy: 'load again' },
       );
     }
-    this.#namespaces.push({ name: nameOf(namespace), documents, restored, failed });
+    const result: LoadedNamespace = { name, documents, restored, failed };
+    this.#namespaces.push(result);
+    const finished = { destination, expected: before + restored, merged: before > 0, result };
     const indexes = secondaryIndexes(destination);
-    if (this.#oplog !== undefined) this.#indexes.add(namespace, indexes);
-    else await this.#build(destination, facts);
+    if (this.#oplog === undefined) {
+      this.#finished.push(finished);
+      await this.#build(destination, facts);
+      return;
+    }
+    // the replay changes how many there are, so this is the last moment at which it is known
+    const notice = await verifyCount(this.#client, finished, hasViewlessTimeSeries(facts.version));
+    if (notice !== undefined) this.#notices.add(notice);
+    this.#indexes.add(destination.namespace, indexes);
   }
 
   /** Builds indexes beside the data of the next collections. */
@@ -254,34 +302,41 @@ class Load {
     }
   }
 
+  /** Compares counts, and digests where the dump has them. Returns how many digests were right. */
+  async #verify({ version }: ServerFacts): Promise<number> {
+    const { hashes, signal } = this.#options;
+    const viewless = hasViewlessTimeSeries(version);
+    for (const finished of this.#finished) {
+      throwIfAborted(signal);
+      const notice = await verifyCount(this.#client, finished, viewless);
+      if (notice !== undefined) this.#notices.add(notice);
+    }
+    if (hashes === undefined) return 0;
+    const { compared, notice } = await verifyHashes(this.#client, this.#finished, hashes, viewless, signal);
+    if (notice !== undefined) this.#notices.add(notice);
+    return compared;
+  }
+
   async #restoreUsers(): Promise<Pick<LoadResult, 'users' | 'roles' | 'kept'>> {
     if (!this.#options.usersAndRoles) return { users: 0, roles: 0, kept: [] };
     return this.#authorization.restore(this.#client, this.#options.existing === 'drop');
   }
 
-  #report(entry: CollectionEntry): void {
+  #count(what: 'restored' | 'failed'): number {
+    let sum = 0;
+    for (const { target } of this.#open.values()) sum += target[what];
+    return sum;
+  }
+
+  #report(namespace: string): void {
     this.#options.onProgress?.({
-      namespace: nameOf(entry),
+      namespace,
       documents: this.#documents,
       bytes: this.#bytes,
+      restored: this.#count('restored'),
+      failed: this.#count('failed'),
       collections: this.#namespaces.length,
       collectionsInAll: this.#destinations.size,
     });
-  }
-}
-
-/** Two namespaces that a rename sends to one place, or a name that no server takes. */
-function checkNames(destinations: Destination[]): void {
-  const seen = new Set<string>();
-  for (const { entry, namespace } of destinations) {
-    const name = nameOf(namespace);
-    if (namespace.db === '' || namespace.collection === '') {
-      throw new BackstayError(
-        'InvalidPattern',
-        `${nameOf(entry)} would be renamed to ${JSON.stringify(name)}, which is no namespace`,
-      );
-    }
-    if (seen.has(name)) throw new BackstayError('InvalidPattern', `two namespaces of the archive would become ${name}`);
-    seen.add(name);
   }
 }

@@ -314,8 +314,8 @@ test('merge adds documents and counts those that are there already', async () =>
   const result = await loaded(bytes, { existing: 'merge' });
   assert.is(result.failed, 2);
   assert.equal(result.namespaces, [
-    { name: 'a.b', documents: 3, restored: 2, failed: 1 },
-    { name: 'a.ring', documents: 3, restored: 2, failed: 1 },
+    { name: 'a.b', documents: 3, restored: 2, failed: 1, counted: 4 },
+    { name: 'a.ring', documents: 3, restored: 2, failed: 1, counted: 3 },
   ]);
   assert.is(
     (

@@ -98,7 +98,11 @@ export class Inserter {
   }
 
   #account(target: InsertTarget, batch: DocumentBatch, reply: Document): void {
+    const inserted = Number(reply.n ?? 0);
     const errors = (reply.writeErrors ?? []) as { code: number; errmsg?: string }[];
+    // counted before anything is thrown: what was restored until then is told as well
+    target.restored += inserted;
+    target.failed += errors.length;
     const unexpected = errors.find(({ code }) => !(this.#tolerateDuplicates && code === DUPLICATE_KEY));
     if (unexpected !== undefined) {
       const what = unexpected.errmsg ?? `error ${unexpected.code}`;
@@ -114,14 +118,11 @@ export class Inserter {
         },
       );
     }
-    const inserted = Number(reply.n ?? 0);
     if (inserted + errors.length !== batch.documents) {
       throw new BackstayError(
         'RestoreIncomplete',
         `${nameOf(target.namespace)}: ${batch.documents} documents were sent, ${inserted} were inserted`,
       );
     }
-    target.restored += inserted;
-    target.failed += errors.length;
   }
 }

@@ -1,3 +1,6 @@
+import type { Binary } from 'mongodb';
+import type { DatabaseHashes } from '../hashes.ts';
+import type { Namespace } from '../namespace.ts';
 import type { NamespaceSelection, Rename } from '../selection.ts';
 
 /** What happens to namespaces that the target has already. */
@@ -16,8 +19,24 @@ export interface LoadOptions {
   oplogReplay?: boolean;
   /** Inserts at work at the same time (default 4). */
   workers?: number;
+  /**
+   * The digests that the dump recorded. They are compared for every collection that was restored as a whole; not after the replay of an
+   * oplog, which leaves other documents.
+   */
+  hashes?: DatabaseHashes;
+  /** The identity (UUID) that a collection must have on the target, by its name there; one of the server's choice otherwise. */
+  uuidOf?: (namespace: Namespace) => Binary | undefined;
+  /** Awaited when everything that can be found wrong before the first write has been looked at. When it throws, nothing is written. */
+  onChecked?: (checked: CheckedLoad) => Promise<void>;
+  /** Awaited when documents, indexes and views are there and were verified, before users and roles come. */
+  onData?: () => Promise<void>;
   signal?: AbortSignal;
   onProgress?: (progress: LoadProgress) => void;
+}
+
+/** What will be written. */
+export interface CheckedLoad {
+  namespaces: readonly Namespace[];
 }
 
 export interface LoadProgress {
@@ -25,6 +44,9 @@ export interface LoadProgress {
   /** Documents and their bytes read so far, of selected namespaces. */
   documents: number;
   bytes: number;
+  /** Documents of which the server said that they are there, and that they are not. */
+  restored: number;
+  failed: number;
   collections: number;
   collectionsInAll: number;
 }
@@ -36,6 +58,8 @@ export interface LoadedNamespace {
   documents: number;
   restored: number;
   failed: number;
+  /** By the server's count when everything was there; undefined for a view, after the replay of an oplog, and where the user may not. */
+  counted?: number;
 }
 
 export interface LoadResult {
@@ -52,6 +76,10 @@ export interface LoadResult {
    * drop, those that were there already.
    */
   kept: string[];
+  /** Collections whose digest was the one that the dump recorded. */
+  hashed: number;
+  /** What could not be verified, and why. */
+  notices: string[];
   oplog?: { applied: number; skipped: number };
   /** Version of the server that was dumped. */
   serverVersion: string;

@@ -1,5 +1,4 @@
-import { BSON, type MongoClient } from 'mongodb';
-import { BackstayError } from '../../api/errors.ts';
+import { type Binary, BSON, type Db, Int32, type MongoClient } from 'mongodb';
 import type { CollectionEntry } from '../archive/format.ts';
 import { type CollectionMetadata, decodeMetadata } from '../archive/metadata.ts';
 import { type OrderedDocument, toExtendedJson } from '../bson/extended-json.ts';
@@ -32,47 +31,8 @@ export async function readTarget(
   return catalog;
 }
 
-/**
- * Refuses a target that holds data, before anything is written to it. A collection that is there and empty is used when it has the
- * options that it should have.
- *
- * @throws BackstayError TargetNotEmpty with the first names
- */
-export async function refuseExisting(
-  client: MongoClient,
-  destinations: Destination[],
-  catalog: TargetCatalog,
-): Promise<void> {
-  const taken: string[] = [];
-  for (const destination of destinations) {
-    const existing = catalog.get(nameOf(destination.namespace));
-    if (existing === undefined) continue;
-    if (!sameOptions(existing, destination)) taken.push(`${nameOf(existing)} (other options)`);
-    else if (existing.type !== 'view' && (await holdsData(client, existing))) taken.push(nameOf(existing));
-  }
-  if (taken.length === 0) return;
-  const more = taken.length > 5 ? ` and ${taken.length - 5} more` : '';
-  throw new BackstayError('TargetNotEmpty', `the target already has ${taken.slice(0, 5).join(', ')}${more}`, {
-    remedy: 'drop them, choose other namespaces, or allow the load to drop or merge',
-  });
-}
-
-async function holdsData(client: MongoClient, { db, collection }: Namespace): Promise<boolean> {
-  try {
-    return (
-      (await client
-        .db(db)
-        .collection(collection)
-        .findOne({}, { projection: { _id: 1 } })) !== null
-    );
-  } catch (error) {
-    // who may not look must not write into it either
-    if (isUnauthorized(error)) return true;
-    throw mongoFailure(error, `look into ${db}.${collection}`);
-  }
-}
-
-function sameOptions(existing: ListedCollection, { entry, metadata }: Destination): boolean {
+/** Whether the target has the same kind of collection with the same options. */
+export function sameOptions(existing: ListedCollection, { entry, metadata }: Destination): boolean {
   if (existing.type !== entry.type) return false;
   const [wanted, found] = [
     optionsText(metadata.options),
@@ -88,20 +48,25 @@ function optionsText(options: OrderedDocument): string {
 /** Options that a dump carries and a create command does not take. */
 const NOT_FOR_CREATE = new Set(['autoIndexId', 'recordIdsReplicated', 'uuid']);
 
+const WRITE_CONCERN = { w: 'majority' } as const;
+
 /**
  * Makes the collection or view, as the mode says.
  *
  * @param existing what the target has under that name
+ * @param uuid the identity that it must have
  */
 export async function prepareCollection(
   client: MongoClient,
   destination: Destination,
   existing: ListedCollection | undefined,
   mode: Existing,
+  uuid?: Binary,
 ): Promise<void> {
-  const { namespace, metadata } = destination;
+  const { namespace } = destination;
   const db = client.db(namespace.db);
-  if (existing !== undefined && mode !== 'drop') return;
+  // where data is refused it is empty, and is made again when it must have another identity
+  if (existing !== undefined && mode !== 'drop' && uuid === undefined) return;
   try {
     if (existing !== undefined) {
       // the server does not drop a system collection
@@ -109,22 +74,34 @@ export async function prepareCollection(
         await db.collection(namespace.collection).deleteMany({});
         return;
       }
-      await db.command({ drop: namespace.collection, writeConcern: { w: 'majority' } });
+      await db.command({ drop: namespace.collection, writeConcern: WRITE_CONCERN });
     }
-    const options = Array.from(metadata.options).filter(([name]) => !NOT_FOR_CREATE.has(name));
-    const idIndex = idIndexOf(destination);
-    await db.command({
-      create: namespace.collection,
-      ...Object.fromEntries(options),
-      ...(idIndex === undefined ? {} : { idIndex }),
-      writeConcern: { w: 'majority' },
-    });
+    await createCollection(db, destination, uuid);
   } catch (error) {
     throw mongoFailure(error, `create ${nameOf(namespace)}`, 'the role "restore"');
   }
 }
 
-/** The _id index as it was, collation and version included. Views, time series and clustered collections have none. */
+/** Only applyOps makes a collection with a given identity; the role "restore" may do so (actions forceUUID and useUUID). */
+async function createCollection(db: Db, destination: Destination, uuid: Binary | undefined): Promise<void> {
+  const options = Array.from(destination.metadata.options).filter(([name]) => !NOT_FOR_CREATE.has(name));
+  const idIndex = idIndexOf(destination);
+  const command = {
+    create: destination.namespace.collection,
+    ...Object.fromEntries(options),
+    ...(idIndex === undefined ? {} : { idIndex }),
+  };
+  if (uuid === undefined) {
+    await db.command({ ...command, writeConcern: WRITE_CONCERN });
+    return;
+  }
+  // without the _id index's version and definition, it would not be made
+  const versioned = idIndex === undefined ? {} : { idIndex: new Map([['v', new Int32(2)], ...idIndex]) };
+  const operation = { op: 'c', ns: `${db.databaseName}.$cmd`, ui: uuid, o: { ...command, ...versioned } };
+  await db.admin().command({ applyOps: [operation], writeConcern: WRITE_CONCERN });
+}
+
+/** The _id index as it was, with its collation. Views, time series and clustered collections have none. */
 function idIndexOf({ entry, metadata }: Destination): OrderedDocument | undefined {
   if (entry.type !== 'collection' || metadata.options.has('clusteredIndex')) return undefined;
   const index = metadata.indexes.find((candidate) => candidate.get('name') === '_id_');

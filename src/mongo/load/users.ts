@@ -43,6 +43,15 @@ export class AuthorizationData {
     }
   }
 
+  /** featureCompatibilityVersion of the server that was dumped, if the archive has it. */
+  get featureCompatibility(): string | undefined {
+    for (const bytes of this.#versions) {
+      const { _id, version } = BSON.deserialize(bytes);
+      if (_id === 'featureCompatibilityVersion' && typeof version === 'string') return version;
+    }
+    return undefined;
+  }
+
   #checkSchema(): void {
     for (const bytes of this.#versions) {
       const version = BSON.deserialize(bytes);
