@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { BackstayError } from '../api/errors.ts';
+import { BackstayError, errorCode } from '../api/errors.ts';
 import { openClient } from '../mongo/connection.ts';
-import { type Existing, type LoadResult, load } from '../mongo/load.ts';
+import { type Existing, type LoadProgress, type LoadResult, load, loaderName } from '../mongo/load.ts';
 import type { Rename } from '../mongo/selection.ts';
 import { addEndpointOptions, type EndpointOptions, endpointOf, list } from './endpoint.ts';
 import { interruptible } from './signals.ts';
@@ -73,14 +73,23 @@ async function run(options: LoadCommandOptions): Promise<void> {
   const endpoint = await endpointOf(options);
   const terminal = new Terminal(options.logLevel);
   await interruptible(async (signal) => {
-    const client = await openClient(endpoint, { signal });
+    const client = await openClient(endpoint, { signal, appName: loaderName() });
+    let last: LoadProgress | undefined;
     try {
       const result = await load(client, process.stdin, {
         ...loadOptions(options),
         signal,
-        onProgress: (state) => terminal.progress(state),
+        onProgress: (state) => {
+          last = state;
+          terminal.progress(state);
+        },
       });
       report(result, terminal);
+    } catch (error) {
+      if (last !== undefined && last.restored + last.failed > 0 && errorCode(error) !== 'RestoreIncomplete') {
+        terminal.say('warn', `restored ${last.restored}, failed ${last.failed} until then`);
+      }
+      throw error;
     } finally {
       terminal.clear();
       await client.close();
@@ -105,7 +114,8 @@ function loadOptions(options: LoadCommandOptions): Parameters<typeof load>[2] {
 }
 
 function report(result: LoadResult, terminal: Terminal): void {
-  const { namespaces, documents, bytes, failed, indexes, users, roles, kept, oplog } = result;
+  const { namespaces, documents, bytes, failed, indexes, users, roles, kept, notices, oplog } = result;
+  for (const notice of notices) terminal.say('warn', notice);
   for (const name of kept)
     terminal.say('warn', `${name} is there already, or used by this load, and was left as it is`);
   const authorization = users + roles === 0 ? '' : `, ${counted(users, 'user')}, ${counted(roles, 'role')}`;
@@ -121,7 +131,7 @@ function report(result: LoadResult, terminal: Terminal): void {
     .map(({ name, failed: number }) => `${name} (${number})`);
   throw new BackstayError(
     'RestoreIncomplete',
-    `${counted(failed, 'document')} were there already and not restored: ${worst.slice(0, 5).join(', ')}`,
+    `restored ${documents - failed}, failed ${failed}: they were there already, ${worst.slice(0, 5).join(', ')}`,
     {
       remedy: 'load with --drop, or into other namespaces',
     },

@@ -34,7 +34,7 @@ import { bucketsOf, nameOf } from './namespace.ts';
 import { renamer, selects, selectsAll } from './selection.ts';
 import { hasViewlessTimeSeries } from './version.ts';
 
-export { LOADER } from './load/preflight.ts';
+export { loaderName } from './load/preflight.ts';
 export type { CheckedLoad, Existing, LoadedNamespace, LoadOptions, LoadProgress, LoadResult } from './load/result.ts';
 
 /** Bytes of one insert. Larger ones were not faster, and every worker holds one. */
@@ -46,7 +46,7 @@ const INDEX_BUILDS = 2;
  * Loads an archive, packed with gzip or not, into a server: collections with their options, documents as the bytes that they are, then
  * indexes, views, and users and roles last.
  *
- * @param client connected to the primary, or to a standalone
+ * @param client connected to the primary, or to a standalone; its appName is best a `loaderName`
  * It stops at the first document that cannot be inserted, but for one that is there already in mode merge. In the end the server counts
  * every collection once more.
  *

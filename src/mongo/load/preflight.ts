@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { MongoClient } from 'mongodb';
 import { BackstayError } from '../../api/errors.ts';
 import { SPECIAL_NAMESPACES } from '../archive/format.ts';
@@ -7,8 +8,12 @@ import { bucketsOf, type Namespace, nameOf } from '../namespace.ts';
 import { parseVersion } from '../version.ts';
 import { type Destination, sameOptions, type TargetCatalog } from './target.ts';
 
-/** What the connections of a load are called on the server; the rest of the name is its own. */
-export const LOADER = 'backstay-load';
+const LOADER = 'backstay-load';
+
+/** What the connections of one load are called on the server (appName), so that another load sees them. */
+export function loaderName(): string {
+  return `${LOADER}-${randomBytes(6).toString('hex')}`;
+}
 
 /** Most bytes of a database's name and of a collection's full name. Source: MongoDB manual, "Limits and Thresholds". */
 const MAX_DATABASE_BYTES = 63;
