@@ -219,7 +219,7 @@ class Load {
     if (this.#ready) return;
     await requireFeatures(this.#client, this.#authorization.featureCompatibility);
     await this.#options.onChecked?.({
-      namespaces: Array.from(this.#destinations.values(), ({ namespace }) => namespace),
+      namespaces: Array.from(this.#destinations.values(), ({ entry, namespace }) => ({ from: entry, to: namespace })),
     });
     this.#ready = true;
   }

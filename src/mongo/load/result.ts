@@ -36,7 +36,8 @@ export interface LoadOptions {
 
 /** What will be written. */
 export interface CheckedLoad {
-  namespaces: readonly Namespace[];
+  /** Every collection and view, by its name in the archive and on the target. */
+  namespaces: readonly { from: Namespace; to: Namespace }[];
 }
 
 export interface LoadProgress {
