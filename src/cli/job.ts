@@ -33,6 +33,7 @@ export function configure(command: Command): void {
     .option('--tags <name=value>', 'tags that the member must have', list)
     .option('--include <patterns>', 'namespaces to back up', list)
     .option('--exclude <patterns>', 'namespaces to leave out', list)
+    .option('--db-hash <boolean>', 'whether hashes of the collections are recorded', boolean, false)
     .action(async (options: BackupOptions) => {
       if (!isWorker()) {
         const { superviseJob } = await import('../runner/watchdog/job.ts');
@@ -50,10 +51,17 @@ export function configure(command: Command): void {
     .requiredOption('--session <name>', 'the RestoreSession')
     .option('--workers <number>', 'inserts at work at the same time', wholeNumber, 4)
     .option('--users-and-roles <boolean>', 'whether users and roles are restored', boolean, true)
-    .action(async (options: { namespace: string; session: string; workers: number; usersAndRoles: boolean }) => {
-      const { restore } = await import('../runner/restore.ts');
+    .option('--balancer-timeout <duration>', 'how long the balancer may take to stop', duration, 600_000)
+    .action(async ({ balancerTimeout, ...options }: RestoreOptions) => {
       const { namespace, session } = options;
-      process.exitCode = await run('restore', { namespace, session }, (context) => restore(context, options));
+      if (!isWorker()) {
+        const { superviseJob } = await import('../runner/watchdog/job.ts');
+        process.exitCode = await superviseJob('restore', { namespace, session });
+        return;
+      }
+      const { restore } = await import('../runner/restore.ts');
+      const request = { ...options, balancerTimeoutMs: balancerTimeout };
+      process.exitCode = await run('restore', { namespace, session }, (context) => restore(context, request));
     });
 
   subcommand(command, 'storage', 'reach a BackupStorage and read its marker')
@@ -103,6 +111,14 @@ async function run(...args: Parameters<typeof runJob>): Promise<number> {
   return (await import('../runner/job.ts')).runJob(...args);
 }
 
+interface RestoreOptions {
+  namespace: string;
+  session: string;
+  workers: number;
+  usersAndRoles: boolean;
+  balancerTimeout: number;
+}
+
 interface BackupOptions {
   namespace: string;
   session: string;
@@ -116,11 +132,12 @@ interface BackupOptions {
   tags?: string[];
   include?: string[];
   exclude?: string[];
+  dbHash: boolean;
 }
 
 function backupRequest(options: BackupOptions) {
   const { namespace, session, consistency, maxLag, lockTimeout, stallTimeout, balancerTimeout, cutTimeout } = options;
-  const { member, tags, include, exclude } = options;
+  const { member, tags, include, exclude, dbHash } = options;
   return {
     namespace,
     session,
@@ -136,6 +153,7 @@ function backupRequest(options: BackupOptions) {
       ...(tags === undefined || tags.length === 0 ? {} : { tags: tagsOf(tags) }),
     },
     namespaces: { include: include ?? [], exclude: exclude ?? [] },
+    hashes: dbHash,
   };
 }
 

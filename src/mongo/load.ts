@@ -34,7 +34,7 @@ import { bucketsOf, nameOf } from './namespace.ts';
 import { renamer, selects, selectsAll } from './selection.ts';
 import { hasViewlessTimeSeries } from './version.ts';
 
-export { loaderName } from './load/preflight.ts';
+export { loaderName, requireRelease } from './load/preflight.ts';
 export type { CheckedLoad, Existing, LoadedNamespace, LoadOptions, LoadProgress, LoadResult } from './load/result.ts';
 
 /** Bytes of one insert. Larger ones were not faster, and every worker holds one. */

@@ -33,6 +33,8 @@ export interface BackupRequest {
   /** Of a sharded cluster: how long to wait until nothing is under way, and until all members have the time of the cut, in milliseconds. */
   cutTimeoutMs: number;
   namespaces?: NamespaceSelection;
+  /** Record the server's digests of the collections. */
+  hashes: boolean;
 }
 
 /** How long restic waits for a prune to end before it begins; the database is not locked meanwhile. */

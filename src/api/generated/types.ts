@@ -1663,6 +1663,10 @@ export interface RestoreSessionDataSource {
   components?: string[];
   namespaces?: RestoreSessionDataSourceNamespaces;
   /**
+   * Shards of a sharded cluster that have another name in the target. The others are restored into the shard of the same name.
+   */
+  shards?: RestoreSessionDataSourceShard[];
+  /**
    * Secret with RESTIC_PASSWORD, when it is not the one of the Repository.
    */
   encryptionSecret?: ObjectReference;
@@ -1694,6 +1698,19 @@ export interface RestoreSessionDataSourceNamespacesRename {
   from: string;
   /**
    * The namespace in the target.
+   */
+  to: string;
+}
+/**
+ * A shard and its place.
+ */
+export interface RestoreSessionDataSourceShard {
+  /**
+   * Name of the shard in the Snapshot.
+   */
+  from: string;
+  /**
+   * Name of the shard in the target.
    */
   to: string;
 }
@@ -1755,6 +1772,7 @@ export interface RestoreSessionStatus {
    * The parts that are restored.
    */
   components?: RestoreSessionStatusComponent[];
+  balancer?: RestoreSessionStatusBalancer;
   /**
    * BackupConfigurations of the target that rest while it is restored.
    */
@@ -1820,6 +1838,39 @@ export interface RestoreSessionStatusComponent {
    * Why it failed.
    */
   error?: string;
+}
+/**
+ * The balancer of a sharded cluster, while the restore keeps it from working. It is written down before the balancer is stopped and struck out after it is as it was.
+ */
+export interface RestoreSessionStatusBalancer {
+  /**
+   * The mode that the balancer had and gets back: full, or off when it was not to work anyway.
+   */
+  former: 'full' | 'off';
+  /**
+   * Requested: it may or may not be stopped. Stopped: it is.
+   */
+  state: 'Requested' | 'Stopped';
+  /**
+   * Whether config.settings said that chunks are split, which stopping changes in some versions; unset when it said nothing.
+   */
+  autosplit?: boolean;
+  /**
+   * Identity of the cluster, so that no other one's balancer is started.
+   */
+  clusterID?: string;
+  /**
+   * When it was asked for.
+   */
+  requestedAt: string;
+  /**
+   * When it had stopped.
+   */
+  stoppedAt?: string;
+  /**
+   * The Pod that stopped it.
+   */
+  holder?: string;
 }
 /**
  * How long Snapshots are kept.

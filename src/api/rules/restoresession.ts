@@ -25,6 +25,7 @@ export const judgeRestoreSession: Rule<RestoreSession> = (subject) => {
   if (spec?.dataSource !== undefined) {
     checkSnapshot(findings, subject, spec.dataSource);
     checkNamespaces(findings, spec.dataSource.namespaces);
+    checkShards(findings, spec.dataSource.shards);
   }
   checkAddonUse(findings, subject, spec?.addon, 'restoreTasks', 'spec.addon');
   checkDuration(findings, spec?.restoreTimeout, 'spec.restoreTimeout');
@@ -92,6 +93,17 @@ function checkNamespaces(findings: Findings, namespaces: Draft<RestoreSessionDat
       const message = `${path}.rename[${first}] has this name already: two collections would become one`;
       findings.refuse(`${path}.rename[${index}].to`, 'FieldValueDuplicate', message);
     }
+  }
+}
+
+function checkShards(findings: Findings, shards: Draft<RestoreSessionDataSource>['shards']): void {
+  const path = 'spec.dataSource.shards';
+  const places = (shards ?? []).map(({ to }) => to);
+  for (const [index, to] of places.entries()) {
+    const first = places.indexOf(to);
+    if (to === undefined || first === index) continue;
+    const message = `${path}[${first}] goes to this shard already`;
+    findings.refuse(`${path}[${index}].to`, 'FieldValueDuplicate', message);
   }
 }
 

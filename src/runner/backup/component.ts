@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { MongoClient, Timestamp } from 'mongodb';
 import { BackstayError, describeError, errorCode } from '../../api/errors.ts';
 import { type DumpProgress, dump } from '../../mongo/dump.ts';
+import type { DatabaseHashes } from '../../mongo/hashes.ts';
 import { type HeldLock, LockNotGranted, lockMember } from '../../mongo/lock.ts';
 import type { NamespaceSelection } from '../../mongo/selection.ts';
 import { type Log, megabytesPerSecond, secondsSince } from '../log.ts';
@@ -20,6 +21,7 @@ export interface ComponentDump {
   hash: string;
   /** seconds.ordinal */
   cutTime?: string;
+  hashes?: DatabaseHashes;
 }
 
 /** How long a member was locked. */
@@ -114,6 +116,8 @@ async function unlockMember(
 export interface DumpingOptions {
   fan: Fan;
   namespaces?: NamespaceSelection | undefined;
+  /** Record the server's digests of the collections. */
+  hashes: boolean;
   log: Log;
   signal: AbortSignal;
   onProgress: (progress: DumpProgress) => void;
@@ -122,12 +126,13 @@ export interface DumpingOptions {
 /** Reads one server to its last byte: every byte is hashed and handed to the fan. */
 export async function dumpComponent(
   { plan, client, atClusterTime, onLastRead }: OpenComponent,
-  { fan, namespaces, log, signal, onProgress }: DumpingOptions,
+  { fan, namespaces, hashes: wantsHashes, log, signal, onProgress }: DumpingOptions,
 ): Promise<ComponentDump> {
   const started = performance.now();
   const hash = createHash('sha256');
   const stream = dump(client, {
     mode: plan.consistency,
+    hashes: wantsHashes,
     signal,
     onProgress,
     ...(atClusterTime === undefined ? {} : { atClusterTime }),
@@ -139,7 +144,7 @@ export async function dumpComponent(
       hash.update(chunk);
       await fan.write(chunk);
     }
-    const { bytes, documents, namespaces, cutTime, outsideSnapshot } = await stream.result;
+    const { bytes, documents, namespaces, cutTime, outsideSnapshot, hashes, hashesMissing } = await stream.result;
     const collections = namespaces.length;
     const seconds = secondsSince(started);
     const speed = megabytesPerSecond(bytes, seconds);
@@ -150,6 +155,7 @@ export async function dumpComponent(
         'capped collections were read outside the snapshot',
       );
     }
+    if (hashesMissing !== undefined) log.warn({ component: plan.name }, `no hashes were recorded: ${hashesMissing}`);
     const digest = hash.digest('hex');
     return {
       bytes,
@@ -157,6 +163,7 @@ export async function dumpComponent(
       collections,
       hash: digest,
       ...(cutTime === undefined ? {} : { cutTime: formatTime(cutTime) }),
+      ...(hashes === undefined ? {} : { hashes }),
     };
   } catch (error) {
     signal.throwIfAborted();

@@ -1,6 +1,7 @@
 import { BackstayError } from '../../api/errors.ts';
 import type { Snapshot, SnapshotStatusComponent, SnapshotStatusDatabase } from '../../api/generated/types.ts';
 import type { ResolvedTarget } from '../../api/references.ts';
+import type { DatabaseHashes } from '../../mongo/hashes.ts';
 import type { ResticRepository } from '../../restic/repository.ts';
 import { idTag, MANIFEST_FILE, MANIFEST_TAG } from '../tags.ts';
 
@@ -8,7 +9,12 @@ import { idTag, MANIFEST_FILE, MANIFEST_TAG } from '../tags.ts';
 export type ManifestComponent = Pick<
   SnapshotStatusComponent,
   'name' | 'bytes' | 'documents' | 'hash' | 'cutTime' | 'consistency' | 'addedBytes' | 'member' | 'lockedSeconds'
-> & { file: string; resticSnapshotID: string };
+> & {
+  file: string;
+  resticSnapshotID: string;
+  /** Digests of the collections, when the task asked for them; too many for a status. */
+  hashes?: DatabaseHashes;
+};
 
 /** The content of manifest.json: what makes the restic snapshots of a backup one Snapshot, also where its object is gone. */
 export interface Manifest {

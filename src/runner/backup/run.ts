@@ -34,6 +34,8 @@ export interface RunRequest extends Wishes {
   balancerTimeoutMs: number;
   cutTimeoutMs: number;
   namespaces?: NamespaceSelection;
+  /** Record the server's digests of the collections. */
+  hashes: boolean;
 }
 
 export interface FailedPart {
@@ -101,7 +103,8 @@ export async function runBackup(context: JobContext, parts: readonly Part[], req
             if (result === undefined || 'error' in result) throw result?.error;
             return succeeded(running, dumped[index] as ComponentDump & LockResult, result.summary, started);
           });
-          await commit(context, part, plan, components, target);
+          const hashes = dumped.map((one) => one.hashes);
+          await commit(context, part, plan, components, hashes, target);
           made.push({ part, addedBytes: components.reduce((sum, { addedBytes = 0 }) => sum + addedBytes, 0) });
         } catch (error) {
           failed.set(part, error);
@@ -145,7 +148,7 @@ async function dumpAll(
   parts: readonly Part[],
   request: RunRequest,
 ): Promise<Pick<RunResult, 'dumped' | 'balancerFailure'>> {
-  const { locks, lockTimeoutMs, balancerTimeoutMs, cutTimeoutMs, namespaces } = request;
+  const { locks, lockTimeoutMs, balancerTimeoutMs, cutTimeoutMs, namespaces, hashes } = request;
   const reading = await openReading(plan, { locks, log, signal, lockTimeoutMs, balancerTimeoutMs, cutTimeoutMs });
   const stop = new AbortController();
   let balancerFailure: unknown;
@@ -160,6 +163,7 @@ async function dumpAll(
           dumped[index] = await dumpComponent(component, {
             fan,
             namespaces,
+            hashes,
             log,
             signal: AbortSignal.any([signal, stop.signal]),
             onProgress: (progress) => {
@@ -231,6 +235,7 @@ async function commit(
   part: Part,
   plan: BackupPlan,
   components: (SnapshotStatusComponent & ManifestComponent)[],
+  hashes: readonly ComponentDump['hashes'][],
   target: ResolvedTarget,
 ): Promise<void> {
   const { snapshot, restic, report } = part;
@@ -246,7 +251,10 @@ async function commit(
     session: identity.session,
     appRef: target,
     database: plan.database,
-    components,
+    components: components.map((component, index) => ({
+      ...component,
+      ...(hashes[index] === undefined ? {} : { hashes: hashes[index] }),
+    })),
     createdAt: rfc3339(new Date()),
     backstayVersion: BACKSTAY_VERSION,
   };
