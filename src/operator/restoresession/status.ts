@@ -49,7 +49,7 @@ export function endedRestore(
 ): RestoreSessionStatus {
   const startTime = former.startTime ?? timestamp(now);
   const reason = ending.phase === 'Succeeded' ? 'Succeeded' : ending.code;
-  const message = ending.phase === 'Succeeded' ? 'every component was restored' : describeFailure(ending);
+  const message = ending.phase === 'Succeeded' ? restoredMessage(restore) : describeFailure(ending);
   conditions.ready(ending.phase === 'Succeeded' ? 'Ready' : 'Stalled', reason, message);
   conditions.set('Complete', ending.phase === 'Succeeded' ? 'True' : 'False', reason, message);
   conditions.set('Failed', ending.phase === 'Succeeded' ? 'False' : 'True', reason, message);
@@ -63,4 +63,13 @@ export function endedRestore(
     durationSeconds: Math.max(0, Math.round((now.getTime() - Date.parse(startTime)) / 1000)),
     conditions: conditions.list,
   };
+}
+
+/** What the runner counted, in all components. */
+function restoredMessage({ status }: RestoreSession): string {
+  const components = status?.components ?? [];
+  const sum = (field: 'documents' | 'failedDocuments'): number =>
+    components.reduce((total, component) => total + (component[field] ?? 0), 0);
+  const failed = sum('failedDocuments');
+  return `every component was restored: restored ${sum('documents') - failed}, failed ${failed}`;
 }
