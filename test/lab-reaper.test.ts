@@ -1,5 +1,5 @@
 // needs: cluster
-// time-limit: 240s
+// time-limit: 180s
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';

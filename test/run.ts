@@ -1,21 +1,26 @@
 /**
  * `npm test [-- WORD…]` runs every test file whose path has one of the words in it, and the checks of the source.
  *
- * Each file is a process of its own with a time limit, and a few run at a time. Those that need a cluster share one, which is started once.
+ * Each file is a process of its own with a time limit, and a few run at a time, those that take long first. Those that need a cluster share
+ * one, which starts while the others run.
  * The last line is always `N passed, N failed`.
  */
 import { availableParallelism } from 'node:os';
-import { ROOT } from '../scripts/tools/cache.ts';
+import { join } from 'node:path';
+import { cacheFolder, ROOT } from '../scripts/tools/cache.ts';
 import type { ToolName } from '../scripts/tools/registry.ts';
 import { tools } from '../scripts/tools/tool.ts';
 import { describeError } from '../src/api/errors.ts';
-import type { Cluster } from './lab/cluster.ts';
 import { startKubernetes } from './lab/kubernetes.ts';
 import { SHARED_LAB } from './lab/shared.ts';
 import { CHECKS } from './run/checks.ts';
 import { execute } from './run/execute.ts';
-import { findTests, isAsked } from './run/files.ts';
+import { findTests, inOrder, isAsked, type TestFile } from './run/files.ts';
 import { type Outcome, outcomeOf } from './run/outcome.ts';
+import { inTurn, type Work } from './run/turns.ts';
+
+/** A test mostly waits, for servers and for Pods: more of them than processors keep these busy. */
+const WORKERS = 2 * availableParallelism();
 
 const words = process.argv.slice(2);
 const abort = new AbortController();
@@ -33,17 +38,6 @@ function report(name: string, startedAt: number, outcome: Outcome, output: strin
   sum.passed += outcome.passed;
   sum.failed += outcome.failed;
   sum.skipped += outcome.skipped;
-}
-
-/** One piece of work, done when the promise is. */
-type Work = () => Promise<void>;
-
-async function inTurn(work: readonly Work[], workers: number): Promise<void> {
-  const queue = [...work];
-  const worker = async (): Promise<void> => {
-    for (let next = queue.shift(); next !== undefined && !abort.signal.aborted; next = queue.shift()) await next();
-  };
-  await Promise.all(Array.from({ length: workers }, worker));
 }
 
 function check({ name, command, args }: (typeof CHECKS)[number]): Work {
@@ -71,19 +65,27 @@ async function runAll(): Promise<void> {
   // Built before the first test, so that no test's time limit has to hold for it and no compiler disturbs a measurement.
   const wanted: ToolName[] = files.length === 0 ? [] : ['mongod', 'restic', 'versitygw', 'pushgateway', 'kubernetes'];
   const onProgress = (line: string): void => console.log(line);
-  const needsCluster = files.some((file) => file.needsCluster);
-  if (needsCluster) wanted.push('containerd', 'pause');
+  if (files.some(({ cluster }) => cluster !== 'none')) wanted.push('containerd', 'pause');
   await tools(wanted, { onProgress });
 
-  const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', [SHARED_LAB]: '' };
-  await inTurn(checks.map(check), 1);
-  await using lab: Cluster | undefined = needsCluster ? await startKubernetes({ onProgress }) : undefined;
-  // The long ones first, so that none is left over at the end.
-  const inOrder = files.toSorted((one, other) => other.timeLimitMs - one.timeLimitMs);
-  await inTurn(
-    inOrder.map(({ path, timeLimitMs }) => test(path, timeLimitMs, { ...env, [SHARED_LAB]: lab?.folder ?? '' })),
-    availableParallelism(),
-  );
+  // Programs of the project are started by the hundred: what Node.js has compiled once it need not compile again.
+  const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', NODE_COMPILE_CACHE: join(cacheFolder(), 'compiled') };
+  const starting = files.some(({ cluster }) => cluster === 'shared') ? startKubernetes({ onProgress }) : undefined;
+  starting?.catch(() => {}); // told by the first test that needs it
+  try {
+    const one = ({ path, timeLimitMs, cluster }: TestFile): Work => {
+      return async () => {
+        const lab = cluster === 'shared' ? await starting : undefined;
+        await test(path, timeLimitMs, { ...env, [SHARED_LAB]: lab?.folder ?? '' })();
+      };
+    };
+    const quiet = files.filter(({ needsQuiet }) => needsQuiet);
+    const others = inOrder(files.filter((file) => !quiet.includes(file)));
+    await inTurn([...checks.map(check), ...others.map(one)], WORKERS, abort.signal);
+    await inTurn(quiet.map(one), 1, abort.signal);
+  } finally {
+    await (await starting?.catch(() => undefined))?.stop();
+  }
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abort.abort());

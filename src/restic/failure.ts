@@ -55,6 +55,12 @@ const RULES: Rule[] = [
     transient: true,
   },
   {
+    code: 'ResticSnapshotNotFound',
+    pattern: /no matching ID found/i,
+    remedy: 'see with restic snapshots what is in the repository',
+    transient: false,
+  },
+  {
     code: 'RepositoryDamaged',
     pattern:
       /ciphertext verification failed|invalid data returned|hash mismatch|does not match|pack .* (damaged|truncated)|not found in index|unable to load (tree|blob)/i,

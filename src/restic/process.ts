@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { BackstayError } from '../api/errors.ts';
-import { diagnose, type Ending, lastWords, resticFailure } from './failure.ts';
+import { type Diagnosis, diagnose, type Ending, lastWords, resticFailure } from './failure.ts';
 import type { Redact } from './redact.ts';
 
 /** How every restic process of one repository is started. */
@@ -22,6 +22,16 @@ const STDERR_LIMIT = 16_384;
 // restic ends within a second of SIGINT unless a request to the storage hangs.
 const KILL_AFTER_MS = 10_000;
 
+/** How long restic may try to reach the storage before it is ended; what no further try can mend ends it at once. */
+export interface Patience {
+  /** What is being done, as it fits behind "cannot". */
+  doing: string;
+  /** In milliseconds. */
+  ms: number;
+  /** Counted from the first try that failed, for commands that may take long for other reasons; otherwise from the start. */
+  fromFirstFailure?: boolean;
+}
+
 /** A running restic. */
 export interface ResticProcess {
   child: ChildProcess;
@@ -29,33 +39,56 @@ export interface ResticProcess {
   ended: Promise<Ending>;
   /** Interrupts restic, and kills it when that does not help; the second call changes nothing. */
   stop(): void;
+  /** Ends the patience: the storage is reached, and from now on restic decides how long it tries. */
+  reached(): void;
+  /** Why the patience ended, if it was that which ended restic. */
+  unreached(): BackstayError | undefined;
 }
 
 /**
  * Starts restic.
  *
  * @param channel whether descriptor 3 is a channel that restic hands on to the command it runs
- * @param onWarning called with every line of standard error, redacted
  */
 export function startRestic(
   settings: ResticSettings,
   args: string[],
-  { channel = false, onWarning }: { channel?: boolean; onWarning?: (line: string) => void } = {},
+  { channel = false, patience }: { channel?: boolean; patience?: Patience | undefined } = {},
 ): ResticProcess {
   const child = spawn(settings.binary, [...settings.globalArgs, ...args], {
     env: settings.env,
     stdio: channel ? ['ignore', 'pipe', 'pipe', 'pipe'] : ['ignore', 'pipe', 'pipe'],
   });
   let stderr = '';
+  let waits = patience !== undefined;
+  let unreached: BackstayError | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const reached = (): void => {
+    waits = false;
+    clearTimeout(timer);
+  };
+  const giveUp = (reason: BackstayError): void => {
+    reached();
+    unreached = reason;
+    stop();
+  };
+  const runOut = ({ doing, ms }: Patience): void => {
+    timer ??= setTimeout(() => giveUp(impatient(settings, doing, stderr, ms)), ms);
+  };
+  if (patience !== undefined && patience.fromFirstFailure !== true) runOut(patience);
   if (child.stderr !== null) {
     onLines(child.stderr, (line) => {
       const safe = settings.redact(line);
       stderr = `${stderr}${safe}\n`.slice(-STDERR_LIMIT);
-      onWarning?.(safe);
+      if (!waits || patience === undefined || !safe.includes('retrying after')) return;
+      const diagnosis = diagnose(safe);
+      if (diagnosis === undefined || diagnosis.transient) runOut(patience);
+      else giveUp(hopeless(settings, patience.doing, diagnosis, safe));
     });
   }
   const ended = new Promise<Ending>((resolve, reject) => {
     child.on('error', (cause) => {
+      reached();
       reject(
         new BackstayError('ResticMissing', `cannot start ${settings.binary}: ${cause.message}`, {
           remedy: 'use an image that holds restic 0.18 or newer',
@@ -63,7 +96,10 @@ export function startRestic(
         }),
       );
     });
-    child.on('close', (exitCode, signal) => resolve({ exitCode, signal, stderr }));
+    child.on('close', (exitCode, signal) => {
+      reached();
+      resolve({ exitCode, signal, stderr });
+    });
   });
   // Whoever waits sees the rejection; a caller that is not there yet must not crash the process.
   ended.catch(() => {});
@@ -74,55 +110,36 @@ export function startRestic(
     killer = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
     child.once('exit', () => clearTimeout(killer));
   };
-  return { child, ended, stop };
+  return { child, ended, stop, reached, unreached: () => unreached };
 }
 
 export interface RunOptions {
   signal?: AbortSignal | undefined;
   /** What is being done, as it fits behind "cannot". */
   doing: string;
-  /**
-   * How long, in milliseconds, restic may try to reach the storage. Without it restic decides, which is 15 minutes for each request.
-   * What no further try can mend (a wrong key, a missing bucket) ends it at once then.
-   */
+  /** See `Patience`. Without it restic decides how long it tries, which is 15 minutes for each request. */
   patienceMs?: number;
+  /** Fail also when all went well but restic could not remove its lock, of which it only warns. */
+  unlocking?: boolean;
 }
 
 /** Runs a restic command to its end and returns its standard output. Throws what `resticFailure` makes of any other end than exit code 0. */
 export async function runRestic(settings: ResticSettings, args: string[], options: RunOptions): Promise<string> {
-  const { signal, doing, patienceMs } = options;
+  const { signal, doing, patienceMs, unlocking = false } = options;
   signal?.throwIfAborted();
-  let hopeless: BackstayError | undefined;
-  const process = startRestic(settings, args, {
-    onWarning: (line) => {
-      if (patienceMs === undefined || !/retrying after/.test(line)) return;
-      const diagnosis = diagnose(line);
-      if (diagnosis === undefined || diagnosis.transient) return;
-      hopeless ??= unreached(settings, doing, diagnosis.code, line, diagnosis.remedy);
-      process.stop();
-    },
-  });
+  const patience = patienceMs === undefined ? undefined : { doing, ms: patienceMs };
+  const restic = startRestic(settings, args, { patience });
   const chunks: Buffer[] = [];
-  process.child.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk));
-  let outOfPatience = false;
-  const timer = setTimeout(
-    () => {
-      outOfPatience = true;
-      process.stop();
-    },
-    patienceMs ?? 2 ** 31 - 1,
-  );
-  signal?.addEventListener('abort', process.stop);
+  restic.child.stdout?.on('data', (chunk: Buffer) => chunks.push(chunk));
+  signal?.addEventListener('abort', restic.stop);
   try {
-    const ending = await process.ended;
+    const ending = await restic.ended;
     signal?.throwIfAborted();
-    if (ending.exitCode === 0) return Buffer.concat(chunks).toString('utf8');
-    if (hopeless !== undefined) throw hopeless;
-    if (outOfPatience) throw impatient(settings, doing, ending.stderr, patienceMs ?? 0);
-    throw resticFailure(ending, doing, settings.location);
+    const leftLock = unlocking && ending.stderr.includes('error while unlocking');
+    if (ending.exitCode === 0 && !leftLock) return Buffer.concat(chunks).toString('utf8');
+    throw restic.unreached() ?? resticFailure(leftLock ? { ...ending, exitCode: 1 } : ending, doing, settings.location);
   } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener('abort', process.stop);
+    signal?.removeEventListener('abort', restic.stop);
   }
 }
 
@@ -134,7 +151,7 @@ export function onLines(stream: Readable, onLine: (line: string) => void): void 
   );
 }
 
-function unreached(settings: ResticSettings, doing: string, code: string, line: string, remedy: string): BackstayError {
+function hopeless(settings: ResticSettings, doing: string, { code, remedy }: Diagnosis, line: string): BackstayError {
   const cause = line.replace(/^.*retrying after [^:]+: /, '');
   return new BackstayError(code, `cannot ${doing} in ${settings.location}: ${cause}`, { remedy });
 }

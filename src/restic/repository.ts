@@ -36,10 +36,16 @@ interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
+interface LookOptions extends CallOptions {
+  /** Lock the repository meanwhile, which needs the rights to list, to write and to delete; nothing is locked by default. */
+  locking?: boolean;
+}
+
 // A storage that takes longer to show a file of 155 bytes is not one to start a backup to.
 const OPEN_PATIENCE_MS = 45_000;
 // Arguments are limited to 128 KiB or so; an identity is 65 bytes.
 const IDS_PER_COMMAND = 500;
+const ID_PREFIX = 32;
 
 /** One restic repository: every method is one run of restic, with its exit code and words turned into a BackstayError. */
 export class ResticRepository {
@@ -57,12 +63,13 @@ export class ResticRepository {
   }
 
   /** The identity of the repository. Fails with RepositoryNotFound where there is none, and soon where the storage cannot be reached. */
-  async id({ signal }: CallOptions = {}): Promise<string> {
+  async id({ locking = false, signal }: LookOptions = {}): Promise<string> {
     const doing = 'open the repository';
-    const output = await runRestic(this.#settings, ['cat', 'config', '--no-lock'], {
+    const output = await runRestic(this.#settings, ['cat', 'config', ...(locking ? [] : ['--no-lock'])], {
       signal,
       doing,
       patienceMs: this.#patienceMs,
+      unlocking: locking,
     });
     const { id } = parse(output, this.location);
     if (typeof id !== 'string') throw unreadable(this.location, 'its configuration has no id');
@@ -75,8 +82,8 @@ export class ResticRepository {
    *
    * restic would also make a missing bucket; the bucket must exist, so the repository is looked for first, which fails with BucketNotFound.
    */
-  async init({ signal }: CallOptions = {}): Promise<{ id: string; created: boolean }> {
-    const found = await this.#find(signal);
+  async init({ locking = false, signal }: LookOptions = {}): Promise<{ id: string; created: boolean }> {
+    const found = await this.#find({ locking, signal });
     if (found !== undefined) return { id: found, created: false };
     await this.#requireBucket(signal);
     try {
@@ -92,7 +99,7 @@ export class ResticRepository {
     } catch (error) {
       signal?.throwIfAborted();
       // Somebody may have made it between the look and the making, and restic then refuses.
-      const other = await this.#find(signal).catch(() => undefined);
+      const other = await this.#find({ signal }).catch(() => undefined);
       if (other === undefined) throw error;
       return { id: other, created: false };
     }
@@ -100,7 +107,7 @@ export class ResticRepository {
 
   /** Starts a snapshot that is written piece by piece, see `startBackup`. */
   startBackup(options: StreamOptions): Promise<BackupStream> {
-    return startBackup(this.#settings, options);
+    return startBackup(this.#settings, { patienceMs: this.#patienceMs, ...options });
   }
 
   /** Makes a snapshot of a whole stream. When the stream throws, there is no snapshot. */
@@ -122,12 +129,14 @@ export class ResticRepository {
   }
 
   /**
-   * The content of a file of a snapshot. The iteration throws when restic fails, also at its very end: what was read until then is not to
+   * The content of a file of a snapshot; fails with ResticSnapshotNotFound when there is no such snapshot. The iteration throws when restic fails, also at its very end: what was read until then is not to
    * be trusted. Ending the iteration early ends restic.
    */
   async *dump(snapshotID: string, file: string, { signal }: CallOptions = {}): AsyncGenerator<Uint8Array> {
     signal?.throwIfAborted();
-    const restic = startRestic(this.#settings, ['dump', snapshotID, file.startsWith('/') ? file : `/${file}`]);
+    // By the beginning of its identity restic looks it up, and says the same of every provider's when it is not there.
+    const prefix = snapshotID.slice(0, ID_PREFIX);
+    const restic = startRestic(this.#settings, ['dump', prefix, file.startsWith('/') ? file : `/${file}`]);
     signal?.addEventListener('abort', restic.stop, { once: true });
     try {
       if (restic.child.stdout !== null) {
@@ -143,17 +152,9 @@ export class ResticRepository {
     }
   }
 
-  /**
-   * The snapshots that have every one of the tags, the oldest first.
-   *
-   * @param locking lock the repository meanwhile, which needs the rights to write and to delete; nothing is locked by default
-   */
-  async snapshots({
-    tags = [],
-    locking = false,
-    signal,
-  }: CallOptions & { tags?: string[]; locking?: boolean } = {}): Promise<ResticSnapshot[]> {
-    const args = ['snapshots', '--json', ...(locking ? [] : ['--no-lock'])];
+  /** The snapshots that have every one of the tags, the oldest first. */
+  async snapshots({ tags = [], signal }: CallOptions & { tags?: string[] } = {}): Promise<ResticSnapshot[]> {
+    const args = ['snapshots', '--json', '--no-lock'];
     if (tags.length > 0) args.push('--tag', tags.join(','));
     const output = await runRestic(this.#settings, args, {
       signal,
@@ -168,25 +169,29 @@ export class ResticRepository {
   }
 
   /**
-   * Forgets snapshots by their full identities, and prunes what no other snapshot needs. Unknown identities count as forgotten already.
-   * Pruning needs the repository for itself: it waits as long as `retryLock` says, and fails with RepositoryLocked then.
+   * Forgets snapshots by their full identities, group after group, and prunes what no other snapshot needs. Unknown identities count as
+   * forgotten already. It needs the repository for itself: it waits as long as `retryLock` says, and fails with RepositoryLocked then.
    *
    * @returns how many snapshots were forgotten
    */
   async forget(
-    ids: readonly string[],
+    groups: readonly (readonly string[])[],
     { prune, signal }: CallOptions & { prune: boolean },
   ): Promise<{ removed: number }> {
     await this.unlock({ signal });
-    const wanted = new Set(ids);
-    const present = (await this.snapshots({ signal })).map(({ id }) => id).filter((id) => wanted.has(id));
+    const present = new Set((await this.snapshots({ signal })).map(({ id }) => id));
+    const commands = groups.flatMap((group) => batches(group.filter((id) => present.has(id))));
     const doing = 'forget snapshots';
-    for (let start = 0; start < present.length; start += IDS_PER_COMMAND) {
-      const batch = present.slice(start, start + IDS_PER_COMMAND);
-      await runRestic(this.#settings, ['forget', '--json', ...batch], { signal, doing });
+    for (const [index, batch] of commands.entries()) {
+      const last = index === commands.length - 1;
+      await runRestic(this.#settings, ['forget', '--json', ...(last && prune ? ['--prune'] : []), ...batch], {
+        signal,
+        doing,
+      });
     }
-    if (prune) await runRestic(this.#settings, ['prune'], { signal, doing: 'prune' });
-    return { removed: present.length };
+    // What an earlier run forgot and died before it pruned is still to be removed.
+    if (prune && commands.length === 0) await runRestic(this.#settings, ['prune'], { signal, doing: 'prune' });
+    return { removed: commands.flat().length };
   }
 
   /** Removes the locks of processes that are known to be dead: older than 30 minutes, or of this host and without their process. */
@@ -232,9 +237,9 @@ export class ResticRepository {
     }
   }
 
-  async #find(signal: AbortSignal | undefined): Promise<string | undefined> {
+  async #find(options: LookOptions): Promise<string | undefined> {
     try {
-      return await this.id({ signal });
+      return await this.id(options);
     } catch (error) {
       if (error instanceof BackstayError && error.code === 'RepositoryNotFound') return undefined;
       throw error;
@@ -265,6 +270,11 @@ export async function openRestic(options: OpenOptions): Promise<ResticRepository
   if (retryLock !== undefined) settings.globalArgs.push('--retry-lock', retryLock);
   for (const [key, value] of Object.entries(backend.options)) settings.globalArgs.push('-o', `${key}=${value}`);
   return new ResticRepository(settings, folder, options.patienceMs ?? OPEN_PATIENCE_MS);
+}
+
+function batches(ids: readonly string[]): string[][] {
+  const count = Math.ceil(ids.length / IDS_PER_COMMAND);
+  return Array.from({ length: count }, (_, at) => ids.slice(at * IDS_PER_COMMAND, (at + 1) * IDS_PER_COMMAND));
 }
 
 /** The environment without what names another repository, and without the keys of an account that are given otherwise. */

@@ -18,6 +18,8 @@ export interface StreamOptions {
   /** The stable name that restic finds the earlier snapshots by. */
   host: string;
   tags: string[];
+  /** How long restic may fail to reach the storage before it waits for the first byte, in milliseconds; restic decides without it. */
+  patienceMs?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -53,17 +55,20 @@ export interface BackupStream {
  * byte, so that a database is not locked for the time this takes.
  */
 export async function startBackup(settings: ResticSettings, options: StreamOptions): Promise<BackupStream> {
-  const { filename, host, tags, signal } = options;
+  const { filename, host, tags, patienceMs, signal } = options;
+  const doing = `back up ${filename}`;
   signal?.throwIfAborted();
   const args = ['backup', '--json', '--host', host, ...tags.flatMap((tag) => ['--tag', tag])];
   // Without a parent restic need not look for one; a stream has no modification time to compare anyway.
   args.push('--force', '--stdin-filename', `/${filename}`, '--stdin-from-command', '--', process.execPath, GATE);
   const env = { ...settings.env, ...GATE_VARIABLES };
-  const restic = startRestic({ ...settings, env }, args, { channel: true });
+  // Reading a large index or waiting for a lock takes its time; only a storage that does not answer is given up.
+  const patience = patienceMs === undefined ? undefined : { doing, ms: patienceMs, fromFirstFailure: true };
+  const restic = startRestic({ ...settings, env }, args, { channel: true, patience });
   const summary = readSummary(restic);
   const failure = restic.ended.then((ending) => {
     if (ending.exitCode === 0) return undefined;
-    return uploadFailure(resticFailure(ending, `back up ${filename}`, settings.location));
+    return restic.unreached() ?? uploadFailure(resticFailure(ending, doing, settings.location));
   });
   const channel = restic.child.stdio[3];
   if (!(channel instanceof Duplex)) throw new BackstayError('ResticFailed', 'restic was started without a channel');
@@ -78,7 +83,9 @@ export async function startBackup(settings: ResticSettings, options: StreamOptio
     const gate = await Promise.race([gateOf(channel), failure]);
     signal?.throwIfAborted();
     if (gate instanceof BackstayError) throw gate;
-    if (gate === undefined) throw new BackstayError('ResticFailed', `restic ended before it read ${filename}`);
+    // The channel may be closed a moment before it is known why.
+    if (gate === undefined) throw (await failure) ?? new BackstayError('ResticFailed', `restic never read ${filename}`);
+    restic.reached();
     return new ResticStream({ restic, channel, data: openPipe(gate), failure, summary, signal, stop });
   } catch (error) {
     stop();

@@ -111,22 +111,24 @@ async function wantedSnapshots({ client, signal, log }: JobContext, session: Bac
 }
 
 /**
- * Opens the repository of a Snapshot, which tells quickly whether it can be reached. A manifest that is there already means that an earlier
- * run died between writing it and saying so: its Snapshot is noted as whole.
+ * Opens the repository of a Snapshot. A manifest that is there already means that an earlier run died between writing it and saying so: its
+ * Snapshot is noted as whole. An earlier run wrote down its component before it read a byte; where there is none, none is looked for, which
+ * spares the half second of a processor that each restic command takes.
  */
 async function openPart(context: JobContext, snapshot: Snapshot, report: SnapshotReport): Promise<Part | undefined> {
   const { log, signal } = context;
   const { namespace = '' } = snapshot.metadata;
   const name = snapshot.spec.repository;
   const { restic } = await openRepository(context, { namespace, name }, { retryLock: RETRY_LOCK });
-  const found = await findManifest(restic, snapshot, signal);
+  const { components = [] } = snapshot.status ?? {};
+  const found = components.length === 0 ? undefined : await findManifest(restic, snapshot, signal);
   if (found === undefined) return { snapshot, restic, report };
   const { manifestID, manifest } = found;
-  const components = manifest.components.map((component) => ({ ...component, phase: 'Succeeded' as const }));
+  const whole = manifest.components.map((component) => ({ ...component, phase: 'Succeeded' as const }));
   const sum = (of: (component: SnapshotStatusComponent) => number | undefined): number =>
-    components.reduce((total, component) => total + (of(component) ?? 0), 0);
+    whole.reduce((total, component) => total + (of(component) ?? 0), 0);
   await report.adopt({
-    components,
+    components: whole,
     database: manifest.database,
     snapshotTime: snapshot.status?.snapshotTime ?? manifest.createdAt,
     bytes: sum(({ bytes }) => bytes),

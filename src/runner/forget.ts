@@ -34,9 +34,7 @@ export async function forget(context: JobContext, request: ForgetRequest): Promi
     const { manifests, others } = await wanted(restic, snapshot, signal);
     log.info({ manifests: manifests.length, snapshots: others.length }, 'forgetting');
     // Without its manifest a snapshot does not count, so that one whose removal stops half-way is never restored.
-    const first = await restic.forget(manifests, { prune: false, signal });
-    const second = await restic.forget(others, { prune: true, signal });
-    const removed = first.removed + second.removed;
+    const { removed } = await restic.forget([manifests, others], { prune: true, signal });
     return { message: `${removed} restic snapshots were removed from ${restic.location}`, data: { removed } };
   } catch (error) {
     if (errorCode(error) !== 'RepositoryNotFound') throw error;

@@ -1,3 +1,4 @@
+// time-limit: 240s
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MongoClient } from 'mongodb';

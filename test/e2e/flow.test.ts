@@ -1,4 +1,4 @@
-// needs: cluster
+// needs: own cluster
 // time-limit: 600s
 import { randomBytes } from 'node:crypto';
 import { chmod, readdir, readFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
 // needs: cluster
+// time-limit: 280s
 // The client and the layers above it against a real API server: what no fake can vouch for.
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';

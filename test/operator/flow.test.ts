@@ -1,5 +1,5 @@
 // needs: cluster
-// time-limit: 240s
+// time-limit: 400s
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { BackupConfiguration } from '../../src/api/generated/types.ts';

@@ -1,5 +1,5 @@
 // needs: cluster
-// time-limit: 180s
+// time-limit: 290s
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { RestoreSession } from '../../src/api/generated/types.ts';

@@ -7,6 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { tool } from '../../scripts/tools/tool.ts';
 import { type Candidate, isoWeek, type KeepCounts, planRetention } from '../../src/operator/retention/plan.ts';
+import { makeRepository } from '../lab/restic.ts';
 
 const test = suite('retention plan');
 
@@ -128,7 +129,7 @@ test('the counts keep what `restic forget` keeps', async () => {
     (await run(restic, ['--insecure-no-password', '--quiet', ...args], { env, cwd: folder, maxBuffer: 1 << 24 }))
       .stdout;
   try {
-    await call('init');
+    await makeRepository(env.RESTIC_REPOSITORY, '');
     // Gaps of minutes, hours, days and months, also over the turn of a year.
     const hoursAgo = [0, 0.2, 1, 5, 23, 25, 30, 49, 100, 170, 200, 400, 800, 1700, 1800, 2500, 8760, 9000, 17600];
     const candidates = hoursAgo.map((hours, index) => ({ name: `t${index}`, time: NOW - hours * HOUR, good: true }));

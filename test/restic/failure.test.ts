@@ -27,6 +27,7 @@ const texts: [text: string, code: string][] = [
   ['dial tcp: lookup minio on 10.0.0.10:53: no such host', 'BackendUnreachable'],
   ['dial tcp 10.1.2.3:443: i/o timeout', 'BackendUnreachable'],
   ['client.PutObject: 503 Slow Down', 'BackendUnreachable'],
+  ['failed to find snapshot: no matching ID found for prefix "aaaa"', 'ResticSnapshotNotFound'],
   ['ciphertext verification failed', 'RepositoryDamaged'],
 ];
 

@@ -1,3 +1,4 @@
+// time-limit: 240s
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -12,6 +13,7 @@ import { resticBackend } from '../../src/restic/backends.ts';
 import { openRestic, type ResticRepository } from '../../src/restic/repository.ts';
 import { type Ground, takeGround } from '../lab/ground.ts';
 import { until } from '../lab/process.ts';
+import { makeRepository } from '../lab/restic.ts';
 import { type S3, startS3 } from '../lab/s3.ts';
 
 const test = suite('restic repository');
@@ -82,6 +84,17 @@ async function volume(path: string, password = PASSWORD): Promise<ResticReposito
   });
 }
 
+/** Repositories that are there already, with a key that costs restic no time. */
+async function madeBucket(path: string): Promise<ResticRepository> {
+  await makeRepository(join(s3.bucketFolder('backups'), path), PASSWORD);
+  return bucket(path);
+}
+
+async function madeVolume(path: string): Promise<ResticRepository> {
+  await makeRepository(path, PASSWORD);
+  return volume(path);
+}
+
 function* data(mebibytes: number): Generator<Uint8Array> {
   for (let count = 0; count < mebibytes; count++) yield randomBytes(MIB);
 }
@@ -130,8 +143,7 @@ test('what was backed up to a bucket comes back byte for byte', async () => {
 });
 
 test('a stream of tiny pieces is whole, and one without a byte is refused', async () => {
-  const repository = await volume(join(ground.folder, 'tiny-pieces'));
-  await repository.init();
+  const repository = await madeVolume(join(ground.folder, 'tiny-pieces'));
   assert.is((await failureOf(repository.backup([], stream))).code, 'UploadFailed');
   const pieces = Array.from({ length: 3000 }, (_, index) => Buffer.from(`${index},`));
   const many = await repository.backup(pieces, stream);
@@ -139,8 +151,7 @@ test('a stream of tiny pieces is whole, and one without a byte is refused', asyn
 });
 
 test('a stream that fails half-way leaves no snapshot', async () => {
-  const repository = await volume(join(ground.folder, 'half-way'));
-  await repository.init();
+  const repository = await madeVolume(join(ground.folder, 'half-way'));
   async function* failing(): AsyncGenerator<Uint8Array> {
     yield* data(12);
     throw new BackstayError('DumpFailed', 'the server went away');
@@ -151,8 +162,7 @@ test('a stream that fails half-way leaves no snapshot', async () => {
 });
 
 test('an aborted signal ends restic without a snapshot, and the reason comes back', async () => {
-  const repository = await volume(join(ground.folder, 'aborted'));
-  await repository.init();
+  const repository = await madeVolume(join(ground.folder, 'aborted'));
   const controller = new AbortController();
   const backup = await repository.startBackup({ ...stream, signal: controller.signal });
   await backup.write(randomBytes(MIB));
@@ -164,8 +174,7 @@ test('an aborted signal ends restic without a snapshot, and the reason comes bac
 
 test('a writer that is killed in the middle leaves no snapshot', async () => {
   const path = join(ground.folder, 'killed');
-  const repository = await volume(path);
-  await repository.init();
+  const repository = await madeVolume(path);
   const program = new URL('./endless-backup.ts', import.meta.url).pathname;
   const writer = spawn(process.execPath, [program], {
     env: ground.environment({ RESTIC: await tool('restic'), REPOSITORY: path, PASSWORD, KEYS: join(path, '..', 'k') }),
@@ -186,8 +195,7 @@ test('a writer that is killed in the middle leaves no snapshot', async () => {
 });
 
 test('the password and the keys are in no argument of a process', async () => {
-  const repository = await bucket('arguments');
-  await repository.init();
+  const repository = await madeBucket('arguments');
   const backup = await repository.startBackup(stream);
   await backup.write(randomBytes(MIB));
   const commands: string[] = [];
@@ -202,12 +210,11 @@ test('the password and the keys are in no argument of a process', async () => {
 });
 
 test('snapshots are forgotten by their identity, unknown ones count as forgotten', async () => {
-  const repository = await bucket('forget');
-  await repository.init();
+  const repository = await madeBucket('forget');
   const ids: string[] = [];
   for (let count = 0; count < 3; count++) ids.push((await repository.backup(data(4), stream)).snapshotID);
   const before = await repository.size();
-  const { removed } = await repository.forget([ids[0] ?? '', ids[1] ?? '', 'f'.repeat(64)], { prune: true });
+  const { removed } = await repository.forget([[ids[0] ?? ''], [ids[1] ?? '', 'f'.repeat(64)]], { prune: true });
   assert.is(removed, 2);
   assert.equal(
     (await repository.snapshots()).map(({ id }) => id),
@@ -217,8 +224,7 @@ test('snapshots are forgotten by their identity, unknown ones count as forgotten
 });
 
 test('pruning while another process writes is refused as locked, and the writer is not disturbed', async () => {
-  const repository = await volume(join(ground.folder, 'locked'));
-  await repository.init();
+  const repository = await madeVolume(join(ground.folder, 'locked'));
   const backup = await repository.startBackup(stream);
   await backup.write(randomBytes(MIB));
   assert.is((await failureOf(repository.forget([], { prune: true }))).code, 'RepositoryLocked');
@@ -233,8 +239,7 @@ test('what one has made another finds, and makes nothing', async () => {
 });
 
 test('each way of failing has its own code', async () => {
-  const good = await bucket('codes');
-  await good.init();
+  await madeBucket('codes');
   assert.is((await failureOf((await bucket('codes', { password: 'wrong' })).id())).code, 'WrongPassword');
   assert.is((await failureOf((await bucket('codes', { bucket: 'absent' })).init())).code, 'BucketNotFound');
   const elsewhere = await bucket('codes', { bucket: 'absent', region: s3.region });
@@ -254,6 +259,20 @@ test('each way of failing has its own code', async () => {
   assert.not.ok(folders.includes('absent'), 'the missing bucket was made');
 });
 
+test('a right that is missing in the storage is told, when it is the right to write or to delete as well', async () => {
+  const repository = await madeBucket('rights');
+  for (const method of ['GET', 'PUT', 'DELETE']) {
+    s3.faults.deny(new RegExp(`^${method} `));
+    const failure = await failureOf(repository.id({ locking: true }));
+    s3.faults.pass();
+    assert.is(failure.code, 'BackendDenied', `${method}: ${failure.message}`);
+  }
+  s3.faults.deny(/^PUT /);
+  assert.is((await failureOf(repository.startBackup(stream))).code, 'BackendDenied');
+  s3.faults.pass();
+  assert.match(await repository.id({ locking: true }), /^[0-9a-f]{64}$/);
+});
+
 test('a message about a wrong key does not show it', async () => {
   const failure = await failureOf((await bucket('shown', { secretKey: 'very-secret-key', keyID: 'the-key-id' })).id());
   assert.not.match(`${failure.message} ${failure.remedy}`, /very-secret-key|the-key-id/);
@@ -265,8 +284,7 @@ test('a full disk fails the backup with DiskFull', async () => {
   await mkdir(mount);
   assert.is(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=6m', 'tmpfs', mount]).status, 0);
   try {
-    const repository = await volume(join(mount, 'r'));
-    await repository.init();
+    const repository = await madeVolume(join(mount, 'r'));
     assert.is((await failureOf(repository.backup(data(24), stream))).code, 'DiskFull');
   } finally {
     spawnSync('umount', [mount]);
@@ -274,15 +292,14 @@ test('a full disk fails the backup with DiskFull', async () => {
 });
 
 test('a file that is not in the snapshot fails the read', async () => {
-  const repository = await volume(join(ground.folder, 'no-file'));
-  await repository.init();
+  const repository = await madeVolume(join(ground.folder, 'no-file'));
   const { snapshotID } = await repository.backup(data(1), stream);
   assert.match((await failureOf(read(repository.dump(snapshotID, 'other.archive')))).message, /other\.archive/);
+  assert.is((await failureOf(read(repository.dump('f'.repeat(64), 'x')))).code, 'ResticSnapshotNotFound');
 });
 
 test('reading that is ended early ends restic', async () => {
-  const repository = await volume(join(ground.folder, 'early'));
-  await repository.init();
+  const repository = await madeVolume(join(ground.folder, 'early'));
   const { snapshotID } = await repository.backup(data(30), stream);
   for await (const chunk of repository.dump(snapshotID, 'dump.archive')) {
     assert.ok(chunk.length > 0);

@@ -1,7 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { isAsked, readHeader } from './files.ts';
+import { inOrder, isAsked, readHeader } from './files.ts';
 import { outcomeOf } from './outcome.ts';
+import { inTurn } from './turns.ts';
 
 const test = suite('test runner');
 const summary = (total: number, passed: number, skipped = 0): string =>
@@ -35,9 +36,55 @@ test('passing tests do not excuse a process that ends badly after them', () => {
   assert.equal([passed, failed], [2, 1]);
 });
 
-test('the header of a file tells its time limit and whether it needs the cluster', () => {
-  assert.equal(readHeader("import 'x';\n"), { needsCluster: false, timeLimitMs: 240_000 });
-  assert.equal(readHeader('// needs: cluster\n// time-limit: 300s\n'), { needsCluster: true, timeLimitMs: 300_000 });
+test('the header of a file tells its time limit, and whether it needs a cluster or quiet', () => {
+  assert.equal(readHeader("import 'x';\n"), { cluster: 'none', needsQuiet: false, timeLimitMs: 180_000 });
+  const limit = { needsQuiet: false, timeLimitMs: 300_000 };
+  assert.equal(readHeader('// needs: cluster\n// time-limit: 300s\n'), { cluster: 'shared', ...limit });
+  assert.equal(readHeader('// needs: own cluster\n// time-limit: 300s\n'), { cluster: 'own', ...limit });
+  assert.is(readHeader('// needs: quiet\n').needsQuiet, true);
+});
+
+test('the long ones begin first, those without the shared cluster while it starts', () => {
+  const file = (path: string, cluster: 'shared' | 'own' | 'none', seconds: number) => {
+    return { path, cluster, timeLimitMs: seconds * 1000, needsQuiet: false };
+  };
+  const files = [
+    file('short', 'none', 180),
+    file('in cluster', 'shared', 300),
+    file('long in cluster', 'shared', 500),
+    file('long', 'none', 240),
+    file('own', 'own', 200),
+  ];
+  assert.equal(
+    inOrder(files).map(({ path }) => path),
+    ['own', 'long', 'long in cluster', 'in cluster', 'short'],
+  );
+});
+
+test('no more run at a time than there are workers, and each runs once', async () => {
+  const [ran, running] = [[] as number[], new Set<number>()];
+  let most = 0;
+  const work = Array.from({ length: 7 }, (_, index) => async () => {
+    running.add(index);
+    most = Math.max(most, running.size);
+    await new Promise((resolve) => setImmediate(resolve));
+    running.delete(index);
+    ran.push(index);
+  });
+  await inTurn(work, 3, new AbortController().signal);
+  assert.is(most, 3);
+  assert.equal(ran.sort(), [0, 1, 2, 3, 4, 5, 6]);
+});
+
+test('nothing is begun after the abort', async () => {
+  const abort = new AbortController();
+  let began = 0;
+  const work = async (): Promise<void> => {
+    began += 1;
+    abort.abort();
+  };
+  await inTurn([work, work], 1, abort.signal);
+  assert.is(began, 1);
 });
 
 test('a word asks for every path that it is part of', () => {

@@ -48,6 +48,7 @@ test.before(async () => {
   });
   await scene.binding('empty', { clientConfig: { url: `mongodb://${target.address}` } });
   await scene.repository('bucket', 'main');
+  await scene.made('bucket');
   await scene.configuration('orders', 'orders', ['bucket']);
 });
 

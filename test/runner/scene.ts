@@ -22,6 +22,7 @@ import type { JobResult } from '../../src/runner/termination.ts';
 import type { Cluster } from '../lab/cluster.ts';
 import { killBoth, workersOf } from '../lab/family.ts';
 import { type Ground, takeGround } from '../lab/ground.ts';
+import { makeRepository } from '../lab/restic.ts';
 import { type S3, startS3 } from '../lab/s3.ts';
 import { sharedLab } from '../lab/shared.ts';
 
@@ -68,6 +69,8 @@ export interface Scene extends AsyncDisposable {
   /** A BackupStorage; without `place` the bucket `backups` of the S3 service. */
   storage(name: string, place?: BackupStorageStorage): Promise<void>;
   repository(name: string, storage: string, options?: { path?: string; secret?: string }): Promise<void>;
+  /** A restic repository where a Repository of the storage `main` has it, as if a Job had made it; gives its identity. */
+  made(path: string): Promise<string>;
   /** A BackupConfiguration for the target with one session, `daily`. */
   configuration(name: string, target: string, repositories: string[], more?: object): Promise<void>;
   /** A BackupSession and its Snapshots, as the operator leaves them before it starts the Job. Returns its name. */
@@ -86,9 +89,8 @@ export async function openScene(): Promise<Scene> {
   const lab = await sharedLab();
   const ground = await takeGround();
   const s3 = await startS3({ on: ground });
-  for (const file of await readdir(CRDS)) {
-    if (file.includes('backstay.dev')) await lab.apply(await readFile(join(CRDS, file), 'utf8'));
-  }
+  const files = (await readdir(CRDS)).filter((file) => file.includes('backstay.dev'));
+  await lab.apply((await Promise.all(files.map((file) => readFile(join(CRDS, file), 'utf8')))).join('\n---\n'));
   await lab.kubectl(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=60s']);
   const namespace = `runner-${randomBytes(3).toString('hex')}`;
   await lab.apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace } }]);
@@ -126,6 +128,7 @@ export async function openScene(): Promise<Scene> {
       lab.apply([
         object('Repository', name, { storageRef: { name: storage }, path, encryptionSecret: { name: secret } }),
       ]),
+    made: (path) => makeRepository(join(s3.bucketFolder('backups'), namespace, path), PASSWORD),
     configuration: (name, target, repositories, more = {}) =>
       lab.apply([
         object('BackupConfiguration', name, {

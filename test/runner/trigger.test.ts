@@ -1,5 +1,5 @@
 // needs: cluster
-// time-limit: 240s
+// time-limit: 190s
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openScene, type Scene } from './scene.ts';

@@ -1,4 +1,4 @@
-import { BackstayError } from '../../api/errors.ts';
+import { BackstayError, errorCode } from '../../api/errors.ts';
 import type { Snapshot, SnapshotStatusComponent, SnapshotStatusDatabase } from '../../api/generated/types.ts';
 import type { ResolvedTarget } from '../../api/references.ts';
 import type { DatabaseHashes } from '../../mongo/hashes.ts';
@@ -52,14 +52,24 @@ export async function findManifest(
   snapshot: Snapshot,
   signal: AbortSignal,
 ): Promise<FoundManifest | undefined> {
-  const { snapshotID } = snapshot.spec;
-  const found = await restic.snapshots({ tags: [idTag(snapshotID), MANIFEST_TAG], signal });
-  const wanted = snapshot.status?.manifestID;
-  const entry = wanted === undefined ? found.at(-1) : found.find(({ id }) => id === wanted);
-  if (entry === undefined) return undefined;
+  const manifestID = snapshot.status?.manifestID ?? (await newestManifest(restic, snapshot, signal));
+  if (manifestID === undefined) return undefined;
   const chunks: Uint8Array[] = [];
-  for await (const chunk of restic.dump(entry.id, MANIFEST_FILE, { signal })) chunks.push(chunk);
-  return { manifestID: entry.id, manifest: parseManifest(Buffer.concat(chunks).toString('utf8'), snapshot) };
+  try {
+    for await (const chunk of restic.dump(manifestID, MANIFEST_FILE, { signal })) chunks.push(chunk);
+  } catch (error) {
+    if (errorCode(error) === 'ResticSnapshotNotFound') return undefined;
+    throw error;
+  }
+  return { manifestID, manifest: parseManifest(Buffer.concat(chunks).toString('utf8'), snapshot) };
+}
+
+async function newestManifest(
+  restic: ResticRepository,
+  { spec }: Snapshot,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  return (await restic.snapshots({ tags: [idTag(spec.snapshotID), MANIFEST_TAG], signal })).at(-1)?.id;
 }
 
 /** Reads a manifest and checks that it is the one of the Snapshot. @throws BackstayError SnapshotInvalid */
