@@ -1,12 +1,11 @@
 import { join } from 'node:path';
 import type { NamespacedName } from '../api/references.ts';
+import { MARKER_FOLDER } from '../api/rules/places.ts';
 import { resticBackend } from '../restic/backends.ts';
 import { openRestic } from '../restic/repository.ts';
 import type { Done, JobContext } from './job.ts';
 import { readStorage, resticOf } from './repositories.ts';
 
-/** Folder of the marker below the prefix of the storage. */
-const MARKER_PATH = 'backstay-storage';
 /** The marker holds no secret: whoever can read the storage may know its identity. */
 const MARKER_PASSWORD = 'backstay';
 
@@ -20,7 +19,7 @@ export async function checkStorage(context: JobContext, ref: NamespacedName): Pr
   const { signal, log } = context;
   const { storage, secret } = await readStorage(context, ref);
   const marker = await openRestic({
-    backend: resticBackend(storage, secret, MARKER_PATH),
+    backend: resticBackend(storage, secret, MARKER_FOLDER),
     password: MARKER_PASSWORD,
     folder: join(context.folder, 'marker'),
     ...resticOf(context),

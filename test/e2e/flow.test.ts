@@ -2,9 +2,11 @@
 // time-limit: 600s
 import { randomBytes } from 'node:crypto';
 import { chmod, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Document, MongoClient } from 'mongodb';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { MARKER_FOLDER } from '../../src/api/rules/places.ts';
 import { createBackupUser, dbHash } from '../lab/demo/database.ts';
 import { isReady } from '../lab/demo/follow.ts';
 import { takeGround } from '../lab/ground.ts';
@@ -13,6 +15,7 @@ import { startKubernetes } from '../lab/kubernetes.ts';
 import { startMongod } from '../lab/mongod.ts';
 import { until } from '../lab/process.ts';
 import { startReplicaSet } from '../lab/replica-set.ts';
+import { makeRepository } from '../lab/restic.ts';
 import { startS3 } from '../lab/s3.ts';
 import { isOver, objectsIn } from './cluster.ts';
 import { bindingOf, configurationOf, namespaceOf, restoreOf, secretOf, storageOf } from './policy.ts';
@@ -95,7 +98,10 @@ flow('a standalone is backed up to a volume and restored', async () => {
   await notes.collection<Document>('notes').insertMany(Array.from({ length: 1000 }, (_, n) => ({ n })));
   const before = await dbHash(notes);
   const folder = await ground.subfolder('volume');
-  await chmod(folder, 0o777);
+  // Made as by another installation, with keys that cost little: a storage and a repository that are there already are taken as they are.
+  await makeRepository(join(folder, MARKER_FOLDER), 'backstay');
+  await makeRepository(join(folder, namespace, 'notes'), 'secret');
+  await chmodAll(folder);
   await cluster.apply([
     namespaceOf(namespace),
     secretOf(namespace, 'restic-password', { RESTIC_PASSWORD: 'secret' }),
@@ -153,6 +159,12 @@ flow(
 );
 
 flow.run();
+
+/** Lets whatever user a Pod runs as write. */
+async function chmodAll(folder: string): Promise<void> {
+  await chmod(folder, 0o777);
+  for (const entry of await readdir(folder, { recursive: true })) await chmod(join(folder, entry), 0o777);
+}
 
 /** Waits until a session's runner holds its lock; gives the member. */
 async function lockHeld(session: string): Promise<string> {
