@@ -46,6 +46,8 @@ export interface OpenOptions {
   timeoutMS?: number;
   /** Connections that are made and logged in at once and stay (default 0). */
   minConnections?: number;
+  /** How long an answer, also to the login, is waited for before the connection is given up, in milliseconds (default: for ever). */
+  answerMS?: number;
 }
 
 /**
@@ -80,13 +82,14 @@ export async function openClient(endpoint: MongoEndpoint, options: OpenOptions =
 }
 
 function makeClient(endpoint: MongoEndpoint, options: OpenOptions): MongoClient {
-  const { timeoutMS = 10_000, appName = 'backstay', minConnections = 0 } = options;
+  const { timeoutMS = 10_000, appName = 'backstay', minConnections = 0, answerMS } = options;
   const uri = options.member === undefined ? endpoint.uri : memberUri(endpoint.uri, options.member);
   const settings: MongoClientOptions = {
     appName,
     minPoolSize: minConnections,
     serverSelectionTimeoutMS: timeoutMS,
     connectTimeoutMS: timeoutMS,
+    ...(answerMS === undefined ? {} : { socketTimeoutMS: answerMS }),
     ...tlsSettings(endpoint),
     ...credentialSettings(endpoint),
   };

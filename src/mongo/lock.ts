@@ -67,6 +67,8 @@ export class LockNotGranted extends BackstayError {
 const DEFAULT_TIMEOUT_MS = 60_000;
 /** A server that bounds the wait answers by itself, a little later. */
 const GRACE_MS = 5000;
+/** Unlocking never waits for ever for an answer, nor for a login to a locked server: it is tried again on another connection. */
+const UNLOCKING = { appName: 'backstay unlock', answerMS: 10_000 } as const;
 
 /**
  * Locks a member against writes, so that it stands still while it is read.
@@ -80,12 +82,10 @@ export async function lockMember(endpoint: MongoEndpoint, options: LockOptions):
   const connect = { ...(member === undefined ? {} : { member }), ...(signal === undefined ? {} : { signal }) };
   // logging in to a locked server can hang on some versions: every connection is there before the lock
   const client = await openClient(endpoint, { ...connect, minConnections: 2 });
-  const spare = await openClient(endpoint, { ...connect, appName: 'backstay unlock', minConnections: 1 }).catch(
-    async (error) => {
-      await client.close();
-      throw error;
-    },
-  );
+  const spare = await openClient(endpoint, { ...connect, ...UNLOCKING, minConnections: 1 }).catch(async (error) => {
+    await client.close();
+    throw error;
+  });
   const close = async (): Promise<void> => {
     await Promise.allSettled([client.close(), spare.close()]);
   };
@@ -284,7 +284,11 @@ export async function releaseLeftover(
   options: { signal?: AbortSignal; timeoutMS?: number } = {},
 ): Promise<LeftoverOutcome> {
   const { signal, timeoutMS = 90_000 } = options;
-  const client = await openClient(endpoint, { member: intent.member, ...(signal === undefined ? {} : { signal }) });
+  const client = await openClient(endpoint, {
+    ...UNLOCKING,
+    member: intent.member,
+    ...(signal === undefined ? {} : { signal }),
+  });
   try {
     return await releaseOurs(client, intent, timeoutMS, signal);
   } catch (error) {

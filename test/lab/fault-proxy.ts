@@ -8,6 +8,8 @@ export interface FaultProxy extends AsyncDisposable {
   pass(): void;
   /** Holds every byte back, both ways, and accepts connections: a network that has gone silent. */
   pause(): void;
+  /** Passes nothing on any more for the connections that there are, without ending them: a peer that is gone. New ones are passed on. */
+  silence(): void;
   /** Ends connections, and every new one at once: a server that is down. */
   refuse(): void;
   /** Ends the connections that there are, once, with a reset. */
@@ -45,6 +47,7 @@ export async function startFaultProxy(
   let denied: RegExp | undefined;
   let freeAt = 0;
   const sockets = new Set<Socket>();
+  const silent = new WeakSet<Socket>();
 
   function keep(socket: Socket): void {
     sockets.add(socket);
@@ -109,11 +112,14 @@ export async function startFaultProxy(
       budget = Number.POSITIVE_INFINITY;
       rate = Number.POSITIVE_INFINITY;
       denied = undefined;
-      for (const socket of sockets) socket.resume();
+      for (const socket of sockets) if (!silent.has(socket)) socket.resume();
     },
     pause() {
       mode = 'pause';
       for (const socket of sockets) socket.pause();
+    },
+    silence() {
+      for (const socket of sockets) silent.add(socket.pause());
     },
     refuse,
     reset,

@@ -5,6 +5,8 @@ import type { MongoClient } from 'mongodb';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BackstayError } from '../../src/api/errors.ts';
+import { openClient } from '../../src/mongo/connection.ts';
+import { unlockWithRetries } from '../../src/mongo/lock/release.ts';
 import { boundsAcquisition } from '../../src/mongo/lock/state.ts';
 import {
   type LockIntent,
@@ -21,7 +23,9 @@ import { startReplicaSet } from '../lab/replica-set.ts';
 const test = suite('lock');
 
 const ground = await takeGround();
-const set = await startReplicaSet({ on: ground, members: 3, auth: true });
+// A secondary that syncs from the locked one stands still as well, and takes half a minute to look for another source: a write of a majority
+// would wait as long.
+const set = await startReplicaSet({ on: ground, members: 3, auth: true, settings: { chainingAllowed: false } });
 const secondary = (await set.secondaries())[0] as NonNullable<Awaited<ReturnType<typeof set.secondaries>>[number]>;
 const credential = { kind: 'scram', ...(set.credentials as NonNullable<typeof set.credentials>) } as const;
 const endpoint = { uri: `mongodb://${set.member(0).address}/?replicaSet=rs0`, credential };
@@ -330,6 +334,20 @@ test('a release goes on trying while the member cannot be reached', async () => 
   setTimeout(() => proxy.pass(), 1500);
   await released;
   assert.is(await isLocked(), false);
+});
+
+test('an unlock does not wait for ever for an answer that never comes', async () => {
+  const { host, port } = secondary;
+  await using proxy = await startFaultProxy(ground.address(), await ground.port(), { host, port });
+  const lock = await lockMember(endpoint, options());
+  const through = await openClient(endpoint, { member: `${proxy.host}:${proxy.port}`, answerMS: 500 });
+  proxy.silence();
+  const started = performance.now();
+  await unlockWithRetries(through, lock.intent);
+  // The driver's own monitor would find out after 20 s, when it is the server that is gone.
+  assert.ok(performance.now() - started < 10_000);
+  assert.is(await isLocked(), false);
+  await Promise.all([through.close(), lock.release()]);
 });
 
 test('servers that bound the wait for a lock themselves are known', () => {
