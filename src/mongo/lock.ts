@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type MongoClient, MongoServerError, type Timestamp } from 'mongodb';
+import { type Document, type MongoClient, MongoServerError, type Timestamp } from 'mongodb';
 import { BackstayError, describeError } from '../api/errors.ts';
 import { readServerFacts } from './catalog.ts';
 import { hostsOf, type MongoEndpoint, openClient } from './connection.ts';
@@ -67,6 +67,7 @@ export class LockNotGranted extends BackstayError {
 const DEFAULT_TIMEOUT_MS = 60_000;
 /** A server that bounds the wait answers by itself, a little later. */
 const GRACE_MS = 5000;
+const RETRY_MS = 250;
 /** Unlocking never waits for ever for an answer, nor for a login to a locked server: it is tried again on another connection. */
 const UNLOCKING = { appName: 'backstay unlock', answerMS: 10_000 } as const;
 
@@ -104,14 +105,20 @@ export async function lockMember(endpoint: MongoEndpoint, options: LockOptions):
     await options.onIntent(intent);
     throwIfAborted(signal);
     const bounded = boundsAcquisition(version);
-    const command = client.db('admin').command({
-      fsync: 1,
-      lock: true,
-      ...(bounded ? { forBackup: true, fsyncLockAcquisitionTimeoutMillis: timeoutMS } : {}),
-    });
-    const outcome = await firstOf(command, bounded ? timeoutMS + GRACE_MS : timeoutMS, signal);
+    const deadline = performance.now() + timeoutMS;
+    let command: Promise<Document>;
+    let outcome: Outcome;
+    do {
+      command = client.db('admin').command({
+        fsync: 1,
+        lock: true,
+        ...(bounded ? { forBackup: true, fsyncLockAcquisitionTimeoutMillis: timeoutMS } : {}),
+      });
+      outcome = await firstOf(command, bounded ? timeoutMS + GRACE_MS : timeoutMS, signal);
+    } while (hasJustJoined(outcome) && performance.now() < deadline && (await pause(signal)));
     if (outcome.kind === 'failed' && outcome.error instanceof MongoServerError) {
       // the server's own no: nothing is held
+      throwIfAborted(signal);
       throw refused(name, outcome.error);
     }
     if (outcome.kind !== 'granted') {
@@ -131,6 +138,18 @@ export async function lockMember(endpoint: MongoEndpoint, options: LockOptions):
   } finally {
     if (!keepOpen) await close();
   }
+}
+
+/** A member that has just joined refuses (code 125, CommandFailed) until the majority point has passed its first data. */
+const hasJustJoined = (outcome: Outcome): boolean =>
+  outcome.kind === 'failed' &&
+  outcome.error instanceof MongoServerError &&
+  /stable timestamp is less than the initial data/i.test(outcome.error.message);
+
+/** @returns whether another try is wanted */
+async function pause(signal: AbortSignal | undefined): Promise<boolean> {
+  await sleep(RETRY_MS, undefined, signal === undefined ? {} : { signal }).catch(() => {});
+  return signal?.aborted !== true;
 }
 
 function refused(name: string, error: MongoServerError): BackstayError {
