@@ -274,6 +274,24 @@ for (const [what, make, message] of [
       ]),
     /no EOF or CRC/,
   ],
+  [
+    'a header that is neither a beginning nor an end',
+    () => {
+      const header = Buffer.from(encodeNamespaceHeader({ db: 'a', collection: 'b', end: false, crc: 0n }));
+      header[header.indexOf('EOF') + 4] = 2;
+      return Buffer.concat([encodePrelude(HEADER, [entry('a', 'b')]), header]);
+    },
+    /header is not a document/,
+  ],
+  [
+    'a name that is no string',
+    () => {
+      const header = Buffer.from(encodeNamespaceHeader({ db: 'a', collection: 'b', end: false, crc: 0n }));
+      header[4] = 0x0e;
+      return Buffer.concat([encodePrelude(HEADER, [entry('a', 'b')]), header]);
+    },
+    /header is not written as the format has it/,
+  ],
 ] as [string, () => Buffer, RegExp][]) {
   test(`${what} is refused`, async () => {
     assert.match(String((await failure(make()))?.message), message);

@@ -92,9 +92,13 @@ function writeChecksum(head: Uint8Array, crc: bigint): void {
 }
 
 /** A namespace header and, for an end block, its terminator. */
-export function encodeNamespaceHeader({ db, collection, end, crc }: NamespaceHeader): Uint8Array {
-  const header = BSON.serialize({ db, collection, EOF: end, CRC: Long.fromBigInt(crc) });
-  return end ? Buffer.concat([header, TERMINATOR]) : header;
+export function encodeNamespaceHeader(header: NamespaceHeader): Uint8Array {
+  const document = headerDocument(header);
+  return header.end ? Buffer.concat([document, TERMINATOR]) : document;
+}
+
+function headerDocument({ db, collection, end, crc }: NamespaceHeader): Uint8Array {
+  return BSON.serialize({ db, collection, EOF: end, CRC: Long.fromBigInt(crc) });
 }
 
 /** Reads the prelude's documents. @throws FormatError */
@@ -148,7 +152,12 @@ export function decodeNamespaceHeader(document: Uint8Array): NamespaceHeader {
   }
   if (typeof EOF !== 'boolean' || !(CRC instanceof Long)) throw new FormatError("the block's header has no EOF or CRC");
   if (!EOF && !CRC.isZero()) throw new FormatError('a data block carries a checksum');
-  return { db, collection, end: EOF, crc: CRC.toBigInt() };
+  const header: NamespaceHeader = { db, collection, end: EOF, crc: CRC.toBigInt() };
+  // no checksum covers a header, and the decoder takes a symbol for a string
+  if (Buffer.compare(document, headerDocument(header)) !== 0) {
+    throw new FormatError("the block's header is not written as the format has it");
+  }
+  return header;
 }
 
 function decodeFields(document: Uint8Array): Record<string, unknown> {
