@@ -17,6 +17,7 @@ interface LoadCommandOptions extends EndpointOptions {
   users?: boolean;
   oplog: boolean;
   workers: number;
+  anyOrder?: boolean;
   logLevel: string;
 }
 
@@ -36,6 +37,10 @@ export function configure(command: Command): void {
     .option('--no-users', 'leave users and roles out')
     .option('--no-oplog', 'do not replay the oplog of the archive')
     .option('--workers <number>', 'inserts at work at the same time', whole, 4)
+    .option(
+      '--any-order',
+      'fill a collection with all workers at once: the next backup of the target takes its full size in the repository',
+    )
     .addHelpText(
       'after',
       `
@@ -110,6 +115,7 @@ function loadOptions(options: LoadCommandOptions): Parameters<typeof load>[2] {
     usersAndRoles: options.users ?? whole,
     oplogReplay: options.oplog,
     workers: options.workers,
+    keepOrder: options.anyOrder !== true,
   };
 }
 

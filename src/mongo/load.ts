@@ -101,10 +101,11 @@ class Load {
   }
 
   async run(input: AsyncIterable<Uint8Array>): Promise<LoadResult> {
-    const { existing, workers = 4, signal, onData } = this.#options;
+    const { existing, workers = 4, keepOrder = true, signal, onData } = this.#options;
     const facts = await readServerFacts(this.#client);
     const inserter = new Inserter(this.#client, facts, {
       workers,
+      inOrder: keepOrder,
       tolerateDuplicates: existing === 'merge',
       ...(signal === undefined ? {} : { signal }),
     });

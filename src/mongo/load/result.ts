@@ -17,8 +17,13 @@ export interface LoadOptions {
   usersAndRoles: boolean;
   /** Replay the archive's oplog, when it has one (default true). It cannot be combined with a selection or a rename. */
   oplogReplay?: boolean;
-  /** Inserts at work at the same time (default 4). */
+  /** Inserts at work at the same time (default 4); while the order is kept, each is of another collection. */
   workers?: number;
+  /**
+   * Keep the natural order of every collection (default true), so that the next dump of the target is the same bytes and takes no new
+   * space in a repository. Otherwise a collection is filled by all workers at once.
+   */
+  keepOrder?: boolean;
   /**
    * The digests that the dump recorded. They are compared for every collection that was restored as a whole; not after the replay of an
    * oplog, which leaves other documents.
