@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander';
 import { BackstayError, describeError } from '../api/errors.ts';
+import { BACKSTAY_VERSION } from '../runner/version.ts';
 
 /** What a command's file exports: it adds options, arguments and the action. */
 export interface CommandModule {
@@ -33,6 +34,7 @@ async function program(args: readonly string[]): Promise<Command> {
     .addOption(
       new Option('--log-level <level>', 'how much to say on standard error').choices(LOG_LEVELS).default('info'),
     )
+    .version(BACKSTAY_VERSION)
     .showHelpAfterError('(add --help for help)')
     .exitOverride();
   for (const { name, summary, load } of COMMANDS) {

@@ -12,6 +12,11 @@ test('--help lists the commands', async () => {
   assert.is(stderr, '');
 });
 
+test('--version says the version of the package', async () => {
+  const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'));
+  assert.is((await backstay(['--version'])).stdout.toString(), `${version}\n`);
+});
+
 test('help of a command shows its options and an example', async () => {
   for (const args of [
     ['dump', '--help'],
