@@ -87,8 +87,9 @@ function makeClient(endpoint: MongoEndpoint, options: OpenOptions): MongoClient 
   const settings: MongoClientOptions = {
     appName,
     minPoolSize: minConnections,
-    serverSelectionTimeoutMS: timeoutMS,
-    connectTimeoutMS: timeoutMS,
+    // what the connection string says of it counts
+    ...(/[?&]serverSelectionTimeoutMS=/i.test(uri) ? {} : { serverSelectionTimeoutMS: timeoutMS }),
+    ...(/[?&]connectTimeoutMS=/i.test(uri) ? {} : { connectTimeoutMS: timeoutMS }),
     ...(answerMS === undefined ? {} : { socketTimeoutMS: answerMS }),
     ...tlsSettings(endpoint),
     ...credentialSettings(endpoint),
