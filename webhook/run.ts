@@ -8,7 +8,7 @@ import { createApp, createHealth } from './app.ts';
 import { CachedLookup } from './lookup.ts';
 import { createWebhookMetrics } from './metrics.ts';
 import { listen, listenTls, stopGracefully } from './server.ts';
-import { ServingCertificate } from './serving-certificate.ts';
+import { type CertificateOptions, ServingCertificate } from './serving-certificate.ts';
 
 /** What a webhook runs with. */
 export interface WebhookOptions {
@@ -24,6 +24,8 @@ export interface WebhookOptions {
   configurations: string;
   /** How long requests are still answered after the signal, in milliseconds: until the Service has forgotten the Pod. */
   drainMs: number;
+  /** See CertificateOptions. */
+  certificateTimes?: Pick<CertificateOptions, 'intervalMs' | 'settleMs'>;
   log: Log;
   signal: AbortSignal;
   /** Called once it listens. */
@@ -56,7 +58,7 @@ export async function runWebhook(options: WebhookOptions): Promise<void> {
   try {
     const metricsPort = await listen(plain, { host, port: options.metricsPort });
     running.push(lookup.run(background.signal));
-    const certificate = new ServingCertificate(options);
+    const certificate = new ServingCertificate({ ...options, ...options.certificateTimes });
     const first = await certificate.first(signal);
     metrics.certificateExpires(first.notAfter);
     const app = createApp({ lookup, missing, metrics, log });

@@ -47,12 +47,16 @@ export async function listen(server: Server, { host, port }: { host: string; por
 
 /**
  * Stops without losing a request: the caller has said that it is not ready; requests go on being answered while that becomes known
- * (`drainMs`), then no connection is taken, idle ones are closed, and what is under way gets `graceMs`.
+ * (`drainMs`), each as the last one of its connection, then no connection is taken, idle ones are closed, and what is under way gets
+ * `graceMs`. To close a connection that is in use would lose the request that its client is just sending: nobody sends a POST again.
  */
 export async function stopGracefully(
   server: Server,
   { drainMs, graceMs }: { drainMs: number; graceMs: number },
 ): Promise<void> {
+  server.prependListener('request', (_, response) => {
+    response.shouldKeepAlive = false;
+  });
   await sleep(drainMs);
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());

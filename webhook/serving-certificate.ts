@@ -20,6 +20,8 @@ export interface CertificateOptions {
   now?: () => Date;
   /** How long between two looks at the Secret and the configurations, in milliseconds. Default one minute. */
   intervalMs?: number;
+  /** How long API servers may take to learn of another authority, in milliseconds. Default five seconds. */
+  settleMs?: number;
 }
 
 const RETRY_MS = 2000;
@@ -72,7 +74,7 @@ export class ServingCertificate {
 
   /** A new certificate when there is need for one: the first, after two thirds of its life, and when the authority has changed. */
   async refresh(signal?: AbortSignal): Promise<Issued | undefined> {
-    const { client, namespace, service, secret, configurations, log } = this.#options;
+    const { client, namespace, service, secret, configurations, log, settleMs = 5000 } = this.#options;
     const now = this.#now();
     const options = signal === undefined ? { now } : { now, signal };
     const authority = await ensureAuthority(client, { namespace, name: secret }, options);
@@ -84,6 +86,10 @@ export class ServingCertificate {
     if (current?.authority === authority.pair.cert && now < renewalTime(current)) return undefined;
     const names = [`${service}.${namespace}.svc`, `${service}.${namespace}.svc.cluster.local`];
     const leaf = await makeLeaf(authority.pair, names, now);
+    if (current !== undefined && current.authority !== authority.pair.cert) {
+      // Each API server reads of it by a watch, and until then it takes the old one only.
+      await sleep(settleMs, undefined, signal === undefined ? {} : { signal });
+    }
     this.#current = { ...leaf, authority: authority.pair.cert };
     log.info({ notAfter: leaf.notAfter.toISOString() }, 'A certificate was made');
     return leaf;

@@ -66,7 +66,7 @@ function serving(client: Client, now: () => Date): ServingCertificate {
     secret: ref.name,
     configurations: 'backstay',
   };
-  return new ServingCertificate({ client, ...names, log: silent, now });
+  return new ServingCertificate({ client, ...names, log: silent, now, settleMs: 0 });
 }
 
 test('the authority is one for a year, the certificate of a server one for a week, signed by it, for the name of the Service', async () => {
