@@ -2,9 +2,11 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { BackstayError } from '../api/errors.ts';
+import type { MajorityStall } from '../mongo/consistency.ts';
 import { type Consistency, dump } from '../mongo/dump.ts';
+import { abortError } from '../mongo/errors.ts';
 import { LockNotGranted } from '../mongo/lock.ts';
-import { openReading, type Reading } from '../mongo/reading.ts';
+import { MAX_LOCK_SECONDS, openReading, type Reading } from '../mongo/reading.ts';
 import { guardOf, isWorker } from '../runner/watchdog/guard.ts';
 import { supervise } from '../runner/watchdog/supervise.ts';
 import { addEndpointOptions, type EndpointOptions, endpointOf, list } from './endpoint.ts';
@@ -15,10 +17,13 @@ interface DumpCommandOptions extends EndpointOptions {
   db?: string[];
   include?: string[];
   exclude?: string[];
-  consistency?: Consistency;
-  member?: string;
+  consistency: Consistency;
+  onMajorityStall: MajorityStall;
+  members?: string[];
   maxLag: number;
   lockTimeout: number;
+  maxLockTime: number;
+  minOplogWindow?: number;
   logLevel: string;
 }
 
@@ -28,14 +33,27 @@ export function configure(command: Command): void {
     .option('--include <patterns>', 'namespaces to dump: shop.orders, shop.*, shop', list)
     .option('--exclude <patterns>', 'namespaces to leave out', list)
     .addOption(
-      new Option(
-        '--consistency <mode>',
-        'lock the member, read one snapshot, or neither (default: lock where it does no harm)',
-      ).choices(['lock', 'snapshot', 'none']),
+      new Option('--consistency <mode>', 'lock the member, read one snapshot, or neither')
+        .choices(['lock', 'snapshot', 'none'])
+        .default('lock'),
     )
-    .option('--member <host:port>', 'the member of the replica set to read (default: a healthy secondary)')
+    .addOption(
+      new Option(
+        '--on-majority-stall <action>',
+        'where a lock would hold up writes of a majority: read one snapshot, lock all the same, or fail',
+      )
+        .choices(['snapshot', 'proceed', 'refuse'])
+        .default('snapshot'),
+    )
+    .option(
+      '--members <hosts>',
+      'the members to read, host:port, the first that is fit (default: a healthy secondary)',
+      list,
+    )
     .option('--max-lag <seconds>', 'most seconds that a secondary may be behind', seconds, 30)
     .option('--lock-timeout <seconds>', 'how long to wait for the lock', seconds, 60)
+    .option('--max-lock-time <seconds>', 'how long the member may be locked', seconds, MAX_LOCK_SECONDS)
+    .option('--min-oplog-window <seconds>', 'what the oplog must hold for a lock (default: an estimate)', seconds)
     .addHelpText(
       'after',
       `
@@ -70,10 +88,13 @@ async function run(options: DumpCommandOptions): Promise<void> {
   await interruptible(async (signal) => {
     const reading = await openReading(endpoint, {
       onIntent: (intent) => guard.taken(intent.member, { kind: 'lock', endpoint, intent }),
-      policy: { maxLagSeconds: options.maxLag, ...(options.member === undefined ? {} : { member: options.member }) },
+      policy: { maxLagSeconds: options.maxLag, members: options.members ?? [] },
+      consistency: options.consistency,
+      onMajorityStall: options.onMajorityStall,
+      ...(options.minOplogWindow === undefined ? {} : { minOplogWindowSeconds: options.minOplogWindow }),
       lockTimeoutMS: options.lockTimeout * 1000,
+      maxLockSeconds: options.maxLockTime,
       signal,
-      ...(options.consistency === undefined ? {} : { consistency: options.consistency }),
     }).catch(async (error: unknown) => {
       if (error instanceof LockNotGranted) await error.settled;
       throw error;
@@ -81,7 +102,7 @@ async function run(options: DumpCommandOptions): Promise<void> {
     const { lock } = reading;
     try {
       if (lock !== undefined) await guard.taken(lock.member, { kind: 'lock', endpoint, intent: lock.intent });
-      await write(reading, options, terminal, signal);
+      await write(reading, options, terminal);
     } finally {
       terminal.clear();
       await reading.close();
@@ -106,13 +127,8 @@ async function watched(terminal: Terminal): Promise<number> {
   return exitCode;
 }
 
-async function write(
-  reading: Reading,
-  options: DumpCommandOptions,
-  terminal: Terminal,
-  signal: AbortSignal,
-): Promise<void> {
-  const { client, mode, member, choice, notice, lock } = reading;
+async function write(reading: Reading, options: DumpCommandOptions, terminal: Terminal): Promise<void> {
+  const { client, mode, member, choice, notice, lock, signal } = reading;
   if (choice !== undefined) terminal.say('debug', `reads ${member}: ${choice.reason}`);
   for (const rejection of choice?.rejected ?? []) terminal.say('debug', `not ${rejection.member}: ${rejection.reason}`);
   if (notice !== undefined) terminal.say('warn', notice);
@@ -128,8 +144,9 @@ async function write(
     signal,
   });
   try {
-    await pipeline(Readable.from(stream, { objectMode: false }), process.stdout, { end: false });
+    await pipeline(Readable.from(stream, { objectMode: false }), process.stdout, { end: false, signal });
   } catch (error) {
+    if (signal.aborted) throw abortError(signal);
     if (error instanceof Error && 'code' in error && error.code === 'EPIPE') {
       throw new BackstayError('OutputClosed', 'standard output was closed before the end of the dump', {
         cause: error,

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../api/durations.ts';
+import type { MajorityStall } from '../mongo/consistency.ts';
 import type { Consistency } from '../mongo/dump.ts';
 import type { runJob } from '../runner/job.ts';
 import { isWorker } from '../runner/watchdog/guard.ts';
@@ -24,12 +25,19 @@ export function configure(command: Command): void {
         .choices(['lock', 'snapshot', 'none'])
         .default('lock'),
     )
+    .addOption(
+      new Option('--on-majority-stall <action>', 'where a lock would hold up writes of a majority')
+        .choices(['snapshot', 'proceed', 'refuse'])
+        .default('snapshot'),
+    )
     .option('--max-lag <duration>', 'how far a secondary may be behind', duration, 30_000)
     .option('--lock-timeout <duration>', 'how long to wait for the lock', duration, 60_000)
+    .option('--max-lock-time <duration>', 'how long a member may be locked', duration, 21_600_000)
+    .option('--min-oplog-window <duration>', 'what the oplog must hold for a lock', duration)
     .option('--stall-timeout <duration>', 'how long a repository may take no data', duration, 300_000)
     .option('--balancer-timeout <duration>', 'how long the balancer may take to stop', duration, 600_000)
     .option('--cut-timeout <duration>', 'how long the parts of a cluster may take to one time', duration, 60_000)
-    .option('--member <host:port>', 'the member of the replica set to read')
+    .option('--members <hosts>', 'the members to read, host:port, the preferred one first', list)
     .option('--tags <name=value>', 'tags that the member must have', list)
     .option('--include <patterns>', 'namespaces to back up', list)
     .option('--exclude <patterns>', 'namespaces to leave out', list)
@@ -124,11 +132,14 @@ interface BackupOptions {
   session: string;
   consistency: Consistency;
   maxLag: number;
+  onMajorityStall: MajorityStall;
   lockTimeout: number;
+  maxLockTime: number;
+  minOplogWindow?: number;
   stallTimeout: number;
   balancerTimeout: number;
   cutTimeout: number;
-  member?: string;
+  members?: string[];
   tags?: string[];
   include?: string[];
   exclude?: string[];
@@ -136,20 +147,23 @@ interface BackupOptions {
 }
 
 function backupRequest(options: BackupOptions) {
-  const { namespace, session, consistency, maxLag, lockTimeout, stallTimeout, balancerTimeout, cutTimeout } = options;
-  const { member, tags, include, exclude, dbHash } = options;
+  const { namespace, session, consistency, onMajorityStall, minOplogWindow, maxLag } = options;
+  const { lockTimeout, maxLockTime, stallTimeout, balancerTimeout, cutTimeout } = options;
+  const { members = [], tags, include, exclude, dbHash } = options;
   return {
     namespace,
     session,
     consistency,
+    onMajorityStall,
+    ...(minOplogWindow === undefined ? {} : { minOplogWindowSeconds: minOplogWindow / 1000 }),
     lockTimeoutMs: lockTimeout,
+    maxLockMs: maxLockTime,
     stallTimeoutMs: stallTimeout,
     balancerTimeoutMs: balancerTimeout,
     cutTimeoutMs: cutTimeout,
     policy: {
       maxLagSeconds: maxLag / 1000,
-      // Left empty is left out: arguments of a Function name every parameter.
-      ...(member === undefined || member === '' ? {} : { member }),
+      members,
       ...(tags === undefined || tags.length === 0 ? {} : { tags: tagsOf(tags) }),
     },
     namespaces: { include: include ?? [], exclude: exclude ?? [] },

@@ -1,10 +1,11 @@
 import { BackstayError } from '../api/errors.ts';
+import { followersOf, type LockEffect, lockEffect } from './majority.ts';
 import type { Member, ReplicaSetTopology } from './topology.ts';
 
 /** What a member must be like to be read from. */
 export interface MemberPolicy {
-  /** The member to take, host:port, whatever the order of preference says. It must be fit all the same. */
-  member?: string;
+  /** The only members to take, host:port, the preferred one first. They must be fit all the same. */
+  members?: readonly string[];
   /** A secondary further behind is not taken (default 30). */
   maxLagSeconds?: number;
   /** Take the primary when no secondary is fit (default true). */
@@ -18,12 +19,6 @@ export interface Rejection {
   reason: string;
 }
 
-/** What holding a lock on the member would do to the rest of the set. */
-export type LockEffect =
-  | { stallsMajority: false }
-  /** Writes that wait for a majority would hang, and flow control would slow the primary down. */
-  | { stallsMajority: true; reason: string };
-
 export interface Choice {
   member: Member;
   /** Why it is this one, for people. */
@@ -35,13 +30,14 @@ export interface Choice {
 const DEFAULT_MAX_LAG_SECONDS = 30;
 
 /**
- * Chooses the member to read: hidden before priority 0 before other secondaries, those with less lag first among equals (in steps of ten
- * seconds, so that the choice stays the same from run to run and the documents come in the same order), then by name.
+ * Chooses the member to read: the first fit one of a list, or hidden before priority 0 before other secondaries. Among equals it is one that
+ * can be locked without harm and that nobody else gets data from, then one with less lag (in steps of ten seconds, so that the choice stays
+ * the same from run to run and the documents come in the same order), then the first by name.
  *
  * @throws BackstayError NoMember with what is wrong with each
  */
 export function chooseMember(topology: ReplicaSetTopology, policy: MemberPolicy = {}): Choice {
-  const { allowPrimary = true } = policy;
+  const { allowPrimary = true, members: listed = [] } = policy;
   const rejected: Rejection[] = [];
   const fit: Member[] = [];
   for (const member of topology.members) {
@@ -49,16 +45,27 @@ export function chooseMember(topology: ReplicaSetTopology, policy: MemberPolicy 
     if (reason === undefined) fit.push(member);
     else rejected.push({ member: member.host, reason });
   }
-  const wanted = policy.member === undefined ? fit : fit.filter(({ host }) => host === policy.member);
-  const secondaries = wanted.filter(({ state }) => state === 'SECONDARY').sort(byPreference);
-  const primary = wanted.find(({ state }) => state === 'PRIMARY');
-  const [first] = secondaries;
-  const member = first ?? (allowPrimary || policy.member !== undefined ? primary : undefined);
+  const isListed = listed.length > 0;
+  const secondaries = fit.filter(({ state }) => state === 'SECONDARY');
+  const candidates = isListed ? inOrder(fit, listed) : ranked(topology, secondaries);
+  const primary = isListed || !allowPrimary ? undefined : fit.find(({ state }) => state === 'PRIMARY');
+  const member = candidates[0] ?? primary;
   if (member === undefined) throw noMember(topology, policy, rejected);
   for (const other of fit) {
-    if (other !== member) rejected.push({ member: other.host, reason: passedOver(other, policy) });
+    if (other !== member) rejected.push({ member: other.host, reason: passedOver(other, isListed) });
   }
-  return { member, reason: reasonFor(member, policy), rejected, lock: lockEffect(topology, member) };
+  for (const host of strangers(topology, listed)) rejected.push({ member: host, reason: STRANGER });
+  return { member, reason: reasonFor(member, isListed), rejected, lock: lockEffect(topology, member) };
+}
+
+const STRANGER = 'it is not a member';
+
+function strangers({ members }: ReplicaSetTopology, listed: readonly string[]): string[] {
+  return listed.filter((host) => !members.some((member) => member.host === host));
+}
+
+function inOrder(fit: readonly Member[], listed: readonly string[]): Member[] {
+  return listed.flatMap((host) => fit.find((member) => member.host === host) ?? []);
 }
 
 /** Why a member cannot be read for a backup, undefined when it can. */
@@ -79,73 +86,55 @@ function unfit(
   return missing === undefined ? undefined : `it lacks the tag ${missing.join('=')}`;
 }
 
-function byPreference(a: Member, b: Member): number {
+function ranked(topology: ReplicaSetTopology, secondaries: readonly Member[]): Member[] {
   const lag = (member: Member): number => Math.floor((member.lagSeconds ?? 0) / 10);
-  return (
-    Number(b.hidden) - Number(a.hidden) ||
-    Number(b.priority === 0) - Number(a.priority === 0) ||
-    // a member without a vote counts for no majority
-    a.votes - b.votes ||
-    lag(a) - lag(b) ||
-    a.host.localeCompare(b.host, 'en')
+  const stalls = (member: Member): number => Number(lockEffect(topology, member).stallsMajority);
+  const followers = (member: Member): number => followersOf(topology.members, member.host).length;
+  return [...secondaries].sort(
+    (a, b) =>
+      Number(b.hidden) - Number(a.hidden) ||
+      Number(b.priority === 0) - Number(a.priority === 0) ||
+      // a member without a vote counts for no majority
+      a.votes - b.votes ||
+      stalls(a) - stalls(b) ||
+      followers(a) - followers(b) ||
+      lag(a) - lag(b) ||
+      a.host.localeCompare(b.host, 'en'),
   );
 }
 
-function reasonFor(member: Member, policy: MemberPolicy): string {
+function reasonFor(member: Member, isListed: boolean): string {
   const lag = member.lagSeconds === undefined ? '' : `, ${member.lagSeconds} s behind`;
-  if (policy.member !== undefined) return `it was asked for${lag}`;
+  if (isListed) return `it was asked for${lag}`;
   if (member.state === 'PRIMARY') return 'it is the primary, and no secondary is fit';
   if (member.hidden) return `hidden secondary${lag}`;
   if (member.priority === 0) return `secondary that cannot become primary${lag}`;
   return `healthy secondary${lag}`;
 }
 
-function passedOver(member: Member, policy: MemberPolicy): string {
-  if (policy.member !== undefined) return 'another member was asked for';
+function passedOver(member: Member, isListed: boolean): string {
+  if (isListed) return 'another member was asked for';
   return member.state === 'PRIMARY' ? 'it is the primary' : 'another secondary is preferred';
 }
 
 function noMember(topology: ReplicaSetTopology, policy: MemberPolicy, rejected: Rejection[]): BackstayError {
-  const known = topology.members.some(({ host }) => host === policy.member);
-  if (policy.member !== undefined && !known) {
-    return new BackstayError('NoMember', `replica set ${topology.name} has no member ${policy.member}`, {
-      remedy: `name one of ${topology.members.map(({ host }) => host).join(', ')}`,
+  const { members: listed = [], allowPrimary } = policy;
+  const { name, members, primary } = topology;
+  const say = (ones: readonly Rejection[]): string =>
+    ones.map(({ member, reason }) => `${member}: ${reason}`).join('; ');
+  if (listed.length > 0) {
+    const wrong = listed.map((member) => rejected.find((one) => one.member === member) ?? { member, reason: STRANGER });
+    return new BackstayError('NoMember', `replica set ${name} has none of the members to read (${say(wrong)})`, {
+      remedy: `name one of ${members.map(({ host }) => host).join(', ')}, or mend it`,
     });
   }
-  const all = rejected.map(({ member, reason }) => `${member}: ${reason}`).join('; ');
-  const primary =
-    policy.allowPrimary === false && topology.primary !== undefined ? `; ${topology.primary} is the primary` : '';
+  const last =
+    allowPrimary === false && primary !== undefined ? [{ member: primary, reason: 'it is the primary' }] : [];
   return new BackstayError(
     'NoMember',
-    `no member of replica set ${topology.name} is fit to be read (${all}${primary})`,
+    `no member of replica set ${name} is fit to be read (${say([...rejected, ...last])})`,
     {
       remedy: 'mend a secondary, or allow more lag or the primary',
     },
   );
-}
-
-/**
- * A locked secondary acknowledges nothing. The majority of all votes must be reached by the other members that hold data, or writes with
- * w:majority hang until it is unlocked: so it is in a set of primary, secondary and arbiter, in one of two members, and in one of three
- * with one down.
- */
-function lockEffect({ members }: ReplicaSetTopology, locked: Member): LockEffect {
-  if (locked.state === 'PRIMARY') return { stallsMajority: true, reason: 'a locked primary takes no writes' };
-  const votes = members.reduce((sum, { votes: count }) => sum + count, 0);
-  const majority = Math.floor(votes / 2) + 1;
-  // the server needs no more acknowledgements than there are voting members with data
-  const bearing = members.filter((member) => member.votes > 0 && !member.arbiter);
-  const needed = Math.min(majority, bearing.length);
-  const left = bearing.filter(
-    (member) =>
-      member !== locked &&
-      member.healthy &&
-      (member.state === 'PRIMARY' || member.state === 'SECONDARY') &&
-      member.delaySeconds === 0,
-  );
-  if (left.length >= needed) return { stallsMajority: false };
-  return {
-    stallsMajority: true,
-    reason: `writes of a majority need ${needed} members with data, and only ${left.length} would be left`,
-  };
 }

@@ -1,6 +1,7 @@
 import { type Document, Long, type MongoClient, Timestamp } from 'mongodb';
 import { readServerFacts } from './catalog.ts';
 import { isUnauthorized, mongoFailure } from './errors.ts';
+import type { Oplog } from './oplog-window.ts';
 
 export type MemberState =
   | 'PRIMARY'
@@ -32,6 +33,8 @@ export interface Member {
   lastApplied: Timestamp | undefined;
   /** Seconds that it is behind the primary; undefined when there is no primary or nothing is known. */
   lagSeconds: number | undefined;
+  /** host:port of the member that it copies the oplog of. */
+  syncSource?: string;
 }
 
 export interface Standalone {
@@ -49,6 +52,8 @@ export interface ReplicaSetTopology {
   version: string;
   /** What it is in a sharded cluster; undefined for one of its own, and where the user may not see it. */
   role?: ClusterRole;
+  /** Where it was asked for and may be read. */
+  oplog?: Oplog;
 }
 
 export type ClusterRole =
@@ -114,6 +119,7 @@ export function replicaSetOf(config: Document, status: Document, version: string
   const members = (config.members as Document[]).map((settings): Member => {
     const state = states.get(Number(settings._id)) ?? {};
     const lastApplied = optimeOf(state);
+    const { syncSourceHost } = state;
     return {
       host: String(settings.host),
       state: stateOf(state.stateStr),
@@ -127,6 +133,8 @@ export function replicaSetOf(config: Document, status: Document, version: string
       tags: { ...settings.tags },
       lastApplied,
       lagSeconds: newest === undefined || lastApplied === undefined ? undefined : Math.max(0, newest.t - lastApplied.t),
+      // an empty text is what a member without a source shows
+      ...(typeof syncSourceHost === 'string' && syncSourceHost !== '' ? { syncSource: syncSourceHost } : {}),
     };
   });
   return { kind: 'replicaSet', name: String(config._id), members, primary: primary?.name, version };

@@ -2,11 +2,10 @@ import { BackstayError, describeError } from '../api/errors.ts';
 import type { BackupSession, Snapshot, SnapshotStatusComponent } from '../api/generated/types.ts';
 import { BackupConfigurations, BackupSessions, Snapshots } from '../api/kinds.ts';
 import { resolveTarget } from '../api/references.ts';
-import type { MemberPolicy } from '../mongo/choose.ts';
-import type { Consistency } from '../mongo/dump.ts';
 import type { NamespaceSelection } from '../mongo/selection.ts';
 import { LockRecords, ownPart } from './backup/locks.ts';
 import { findManifest } from './backup/manifest.ts';
+import type { Wishes } from './backup/plan.ts';
 import { SnapshotReport } from './backup/report.ts';
 import { type FailedPart, type Part, type RunResult, runBackup } from './backup/run.ts';
 import type { Done, JobContext } from './job.ts';
@@ -19,13 +18,13 @@ import { readTarget } from './target.ts';
 import { JobFailure } from './termination.ts';
 import { guardOf } from './watchdog/guard.ts';
 
-export interface BackupRequest {
+export interface BackupRequest extends Wishes {
   namespace: string;
   /** Name of the BackupSession. */
   session: string;
-  consistency: Consistency;
-  policy: MemberPolicy;
   lockTimeoutMs: number;
+  /** How long a member may be locked, in milliseconds; then the backup fails. */
+  maxLockMs: number;
   /** How long a repository may take no byte before it is given up, in milliseconds. */
   stallTimeoutMs: number;
   /** Of a sharded cluster: how long the balancer's round may take to end, in milliseconds. */

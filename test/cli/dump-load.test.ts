@@ -32,6 +32,8 @@ test.after(async () => {
   await ground[Symbol.asyncDispose]();
 });
 
+/** A standalone is locked only when it is asked for. */
+const LOCKED = ['--on-majority-stall', 'proceed'];
 const isLocked = async (member: MongoClient): Promise<boolean> =>
   (await member.db('admin').command({ currentOp: 1, $ownOps: true })).fsyncLock === true;
 
@@ -48,9 +50,12 @@ test('an archive of mongodump goes in, comes out and goes in again', async () =>
   for (const name of DATABASES) await assertDatabase(client, name, wanted[name]);
 });
 
-test('a standalone is locked while it is dumped', async () => {
+test('a standalone is read as it is, and told so, unless its writes may wait for a lock', async () => {
   await client.db('a').collection('b').insertOne({});
-  const { code, stderr } = await backstay(['dump', '--uri', uri]);
+  const asItIs = await backstay(['dump', '--uri', uri]);
+  assert.is(asItIs.code, 0, asItIs.stderr);
+  assert.match(asItIs.stderr, /a lock stops every write to a standalone server/);
+  const { code, stderr } = await backstay(['dump', '--uri', uri, ...LOCKED]);
   assert.is(code, 0, stderr);
   assert.match(stderr, /\(lock, locked for \d+\.\d s\)/);
   assert.is(await isLocked(client), false);
@@ -79,9 +84,12 @@ test('a set is dumped from its hidden member, under a lock, and says why', async
 
 test('the member and the consistency can be chosen', async () => {
   const { address } = set.member(1);
-  const { code, stderr } = await backstay(['dump', '--uri', setUri, '--member', address, '--consistency', 'snapshot'], {
-    env,
-  });
+  const { code, stderr } = await backstay(
+    ['dump', '--uri', setUri, '--members', address, '--consistency', 'snapshot'],
+    {
+      env,
+    },
+  );
   assert.is(code, 0, stderr);
   assert.match(stderr, new RegExp(`from ${address} \\(snapshot, as of`));
 });
@@ -107,11 +115,15 @@ test('a set whose majority a lock would stall is read as a snapshot, and told', 
   await using pair = await startReplicaSet({ on: ground, name: 'psa', members: [{}, {}, { arbiter: true }] });
   const automatic = await backstay(['dump', '--uri', pair.uri]);
   assert.is(automatic.code, 0, automatic.stderr);
-  assert.match(automatic.stderr, /no lock, but a snapshot read: writes of a majority need 2 members with data/);
-  const demanded = await backstay(['dump', '--uri', pair.uri, '--consistency', 'lock']);
-  assert.is(demanded.code, 1);
-  assert.match(demanded.stderr, /cannot be locked without harm.*use consistency "snapshot"/);
-  assert.is(demanded.stdout.length, 0);
+  assert.match(automatic.stderr, /not locked: writes of a majority need 2 members with data/);
+  assert.match(automatic.stderr, /\(snapshot, as of/);
+  const all = await backstay(['dump', '--uri', pair.uri, '--on-majority-stall', 'proceed']);
+  assert.is(all.code, 0, all.stderr);
+  assert.match(all.stderr, /locked all the same: writes of a majority need 2 members with data/);
+  const refused = await backstay(['dump', '--uri', pair.uri, '--on-majority-stall', 'refuse']);
+  assert.is(refused.code, 1);
+  assert.match(refused.stderr, /cannot be locked without harm.*use consistency "snapshot"/);
+  assert.is(refused.stdout.length, 0);
 });
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -120,7 +132,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       .db('a')
       .collection('b')
       .insertMany(Array.from({ length: 3000 }, (_, n) => ({ n, text: 'x'.repeat(10_000) })));
-    const stopped = await backstay(['dump', '--uri', uri], {
+    const stopped = await backstay(['dump', '--uri', uri, ...LOCKED], {
       onStart: (child) => {
         // nobody reads: the dump stands still under its lock
         child.stdout?.pause();
@@ -141,7 +153,7 @@ test('a closed output releases the lock and is a failure', async () => {
     .db('a')
     .collection('b')
     .insertMany(Array.from({ length: 3000 }, (_, n) => ({ n, text: 'x'.repeat(10_000) })));
-  const { code, stderr } = await backstay(['dump', '--uri', uri], {
+  const { code, stderr } = await backstay(['dump', '--uri', uri, ...LOCKED], {
     onStart: (child) => {
       until('the server is locked', () => isLocked(client)).then(() => child.stdout?.destroy());
     },

@@ -44,7 +44,7 @@ test('what is missing of a target is named', () => {
 });
 
 test('parameters fill the arguments of a Function, and cannot hide what the session gives', () => {
-  const use = { name: 'mongodb', tasks: [{ name: 'logical-backup', params: { member: 'db-1:27017' } }] };
+  const use = { name: 'mongodb', tasks: [{ name: 'logical-backup', params: { members: 'db-1:27017' } }] };
   const task = resolveTask({
     purpose: 'backup',
     use,

@@ -49,7 +49,7 @@ export const ADDON: Addon = {
       {
         name: 'logical-backup',
         function: 'mongodb-backup',
-        parameters: [{ name: 'consistency', default: 'lock', enum: ['lock', 'none'] }, { name: 'member' }],
+        parameters: [{ name: 'consistency', default: 'lock', enum: ['lock', 'none'] }, { name: 'members' }],
       },
     ],
     restoreTasks: [{ name: 'logical-backup-restore', function: 'mongodb-restore' }],

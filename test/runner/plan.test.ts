@@ -52,36 +52,20 @@ test('a lock that would stall the majority becomes a snapshot read, and the reas
   }
 });
 
-test('a server without snapshot reads refuses such a lock', () => {
-  try {
-    planFor(set(withArbiter, '4.4.9'), 'a:1', lock);
-    assert.unreachable();
-  } catch (error) {
-    assert.is(errorCode(error), 'LockRefused');
-    assert.instance(error, BackstayError);
-  }
+test('a lock that would stall the majority is taken all the same when that is asked for, and the reason is told', () => {
+  const plan = planFor(set(withArbiter), 'a:1', { ...lock, onMajorityStall: 'proceed' });
+  assert.is(plan.consistency, 'lock');
+  assert.match(plan.consistencyReason ?? '', /^locked all the same: /);
+  assert.is(plan.guardsMajority, false);
 });
 
-test('what was asked for without a lock is done without a word', () => {
-  for (const consistency of ['snapshot', 'none'] as const) {
-    const plan = planFor(set(withArbiter), 'a:1', { consistency, policy: {} });
-    assert.is(plan.consistency, consistency);
-    assert.is(plan.consistencyReason, undefined);
-  }
-});
-
-test('a standalone is neither locked nor read in a snapshot', () => {
+test('a standalone is read as it is', () => {
   const standalone = { kind: 'standalone', host: 'a:1', version: '6.0.5' } as const;
-  for (const [consistency, reason] of [
-    ['lock', /every write/],
-    ['snapshot', /no snapshot reads/],
-  ] as const) {
-    const plan = planFor(standalone, 'a:1', { consistency, policy: {} });
-    assert.is(plan.consistency, 'none');
-    assert.match(plan.consistencyReason ?? '', reason);
-    assert.is(plan.member, undefined);
-  }
-  assert.is(planFor(standalone, 'a:1', { consistency: 'none', policy: {} }).consistencyReason, undefined);
+  const plan = planFor(standalone, 'a:1', lock);
+  assert.is(plan.consistency, 'none');
+  assert.match(plan.consistencyReason ?? '', /every write/);
+  assert.is(plan.member, undefined);
+  assert.equal(plan.database, { version: '6.0.5', topology: 'Standalone' });
 });
 
 test('one shard of a cluster is refused', () => {
@@ -126,13 +110,16 @@ test('each part of a cluster is decided by itself, the config server first', () 
 });
 
 test('a member that is asked for is taken where it is', () => {
-  const { components } = planCluster(cluster, { consistency: 'lock', policy: { member: 'g:1' } });
+  const { components } = planCluster(cluster, { consistency: 'lock', policy: { members: ['g:1', 'z:1'] } });
   assert.equal(
     components.map(({ member: host }) => host),
     ['b:1', 'b:1', 'g:1'],
   );
+});
+
+test('members that no part has are refused', () => {
   assert.throws(
-    () => planCluster(cluster, { consistency: 'lock', policy: { member: 'z:1' } }),
+    () => planCluster(cluster, { consistency: 'lock', policy: { members: ['z:1'] } }),
     (error: unknown) => errorCode(error) === 'NoMember',
   );
 });

@@ -9,6 +9,7 @@ import {
   replicaSetUri,
 } from '../connection.ts';
 import { isUnauthorized, mongoFailure, throwIfAborted } from '../errors.ts';
+import { withOplog } from '../oplog-window.ts';
 import { type ReplicaSetTopology, readTopology } from '../topology.ts';
 
 /** The component that a config server's dump is. */
@@ -192,7 +193,7 @@ async function readPart(name: string, endpoint: MongoEndpoint, options: Connect)
     const client = await openClient(endpoint, options);
     try {
       const topology = await readTopology(client);
-      if (topology.kind === 'replicaSet') return { name, endpoint, topology };
+      if (topology.kind === 'replicaSet') return { name, endpoint, topology: await withOplog(topology, client) };
     } finally {
       await client.close();
     }

@@ -4,6 +4,7 @@ import type { MongoClient, Timestamp } from 'mongodb';
 import { BackstayError, describeError, errorCode } from '../../api/errors.ts';
 import { type DumpProgress, dump } from '../../mongo/dump.ts';
 import type { DatabaseHashes } from '../../mongo/hashes.ts';
+import { watchLock } from '../../mongo/lock/watch.ts';
 import { type HeldLock, LockNotGranted, lockMember } from '../../mongo/lock.ts';
 import type { NamespaceSelection } from '../../mongo/selection.ts';
 import { type Log, megabytesPerSecond, secondsSince } from '../log.ts';
@@ -34,6 +35,10 @@ export interface LockResult {
 export interface LockOptions {
   locks: LockRecords;
   lockTimeoutMs: number;
+  /** A lock that lasts longer is given up. */
+  maxLockMs: number;
+  /** A lock was given up because it did harm, and is released: what reads has to end. */
+  onGivenUp: (reason: BackstayError) => void;
   log: Log;
   signal: AbortSignal;
 }
@@ -54,7 +59,7 @@ const SETTLE_MS = 20_000;
 /** Locks the member of a component; what is about to be locked is written down before. */
 export async function lockComponent(plan: ComponentPlan, options: LockOptions): Promise<LockedMember> {
   const { name, endpoint, member } = plan;
-  const { locks, lockTimeoutMs, log, signal } = options;
+  const { locks, lockTimeoutMs, maxLockMs, log, signal } = options;
   const asked = performance.now();
   let intended: string | undefined;
   const lock = await lockMember(endpoint, {
@@ -77,13 +82,25 @@ export async function lockComponent(plan: ComponentPlan, options: LockOptions): 
     .catch((error: unknown) => log.warn({ error: String(error) }, 'lock record not updated'));
   let unlocking: Promise<BackstayError | undefined> | undefined;
   let unlockFailure: BackstayError | undefined;
+  const unlock = async (): Promise<void> => {
+    watch.stop();
+    unlocking ??= unlockMember(lock, noted, options);
+    unlockFailure = await unlocking;
+  };
+  const watch = watchLock(lock, {
+    endpoint,
+    maxSeconds: maxLockMs / 1000,
+    guardsMajority: plan.guardsMajority,
+    async onBreach(reason) {
+      log.error({ component: name, member: lock.member, code: reason.code }, `the lock is given up: ${reason.message}`);
+      await unlock();
+      options.onGivenUp(reason);
+    },
+  });
   return {
     client: lock.client,
     verify: () => lock.verify(),
-    async unlock() {
-      unlocking ??= unlockMember(lock, noted, options);
-      unlockFailure = await unlocking;
-    },
+    unlock,
     result: () => ({
       lockedSeconds: Math.round(lock.heldSeconds * 1000) / 1000,
       ...(unlockFailure === undefined ? {} : { unlockFailure }),
@@ -130,6 +147,7 @@ export async function dumpComponent(
 ): Promise<ComponentDump> {
   const started = performance.now();
   const hash = createHash('sha256');
+  const aborted = untilAborted(signal);
   const stream = dump(client, {
     mode: plan.consistency,
     hashes: wantsHashes,
@@ -142,7 +160,8 @@ export async function dumpComponent(
   try {
     for await (const chunk of stream) {
       hash.update(chunk);
-      await fan.write(chunk);
+      // a repository that takes nothing must not keep what ended from being seen
+      await Promise.race([fan.write(chunk), aborted.promise]);
     }
     const { bytes, documents, namespaces, cutTime, outsideSnapshot, hashes, hashesMissing } = await stream.result;
     const collections = namespaces.length;
@@ -168,7 +187,18 @@ export async function dumpComponent(
   } catch (error) {
     signal.throwIfAborted();
     throw toFailure(error, 'DumpFailed');
+  } finally {
+    aborted.forget();
   }
+}
+
+/** A promise that rejects with the reason of the signal. */
+function untilAborted(signal: AbortSignal): { promise: Promise<never>; forget: () => void } {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  promise.catch(() => {}); // it may reject when nobody waits
+  return { promise, forget: () => signal.removeEventListener('abort', onAbort) };
 }
 
 /** The record goes when the lock is certainly not ours: at once when the server said no, and when a late grant was given back. */

@@ -73,7 +73,10 @@ export class Fan {
 
   /** Gives all snapshots up. Resolves when every restic has ended. */
   async abort(): Promise<void> {
-    await Promise.all([...[...this.#branches.values()].map((stream) => stream.abort()), ...this.#ending]);
+    const streams = [...this.#branches.values()];
+    // a write that fails now is no failure of its repository
+    this.#branches.clear();
+    await Promise.all([...streams.map((stream) => stream.abort()), ...this.#ending]);
   }
 
   /** Cuts a repository off that failed elsewhere. */

@@ -1,11 +1,12 @@
 import { BackstayError } from '../../api/errors.ts';
 import type { SnapshotStatusDatabase } from '../../api/generated/types.ts';
-import { type Choice, chooseMember, type MemberPolicy } from '../../mongo/choose.ts';
+import { chooseMember, type MemberPolicy } from '../../mongo/choose.ts';
 import { type ClusterPart, type ClusterTopology, readCluster } from '../../mongo/cluster/topology.ts';
 import { hostsOf, type MongoEndpoint, openClient } from '../../mongo/connection.ts';
+import { type ConsistencyDecision, type ConsistencyWishes, decideConsistency } from '../../mongo/consistency.ts';
 import type { Consistency } from '../../mongo/dump.ts';
+import { withOplog } from '../../mongo/oplog-window.ts';
 import { type ReplicaSetTopology, readTopology, type Standalone, type Topology } from '../../mongo/topology.ts';
-import { atLeast } from '../../mongo/version.ts';
 import { WHOLE } from './report.ts';
 
 /** What is read of a database, how, and why so. */
@@ -33,12 +34,13 @@ export interface Decision {
   memberName: string;
   memberReason?: string;
   consistency: Consistency;
-  /** Why the consistency is not the one that was asked for. */
+  /** Why the consistency is not the one that was asked for, or is so in spite of the harm. */
   consistencyReason?: string;
+  /** A lock is given up when writes of a majority wait for it. */
+  guardsMajority: boolean;
 }
 
-export interface Wishes {
-  consistency: Consistency;
+export interface Wishes extends ConsistencyWishes {
   policy: MemberPolicy;
 }
 
@@ -59,7 +61,7 @@ export async function planReading(endpoint: MongoEndpoint, wishes: Wishes, signa
       .catch(() => undefined);
     const plan = isCluster(topology)
       ? planCluster(await readCluster(endpoint, { signal }), wishes)
-      : planOne(topology, endpoint, wishes);
+      : planOne(topology.kind === 'replicaSet' ? await withOplog(topology, client) : topology, endpoint, wishes);
     if (version !== undefined) plan.database.featureCompatibilityVersion = version;
     return plan;
   } finally {
@@ -88,7 +90,7 @@ export function planFor(topology: One, hosts: string, wishes: Wishes): Decision 
     return {
       database: { version: topology.version, topology: 'Standalone' },
       memberName: hosts,
-      ...standaloneConsistency(wishes.consistency),
+      ...consistencyOf(decideConsistency(topology, undefined, wishes)),
     };
   }
   const { name, version, role } = topology;
@@ -102,21 +104,21 @@ export function planFor(topology: One, hosts: string, wishes: Wishes): Decision 
   return { database: { version, topology: 'ReplicaSet', replicaSet: name }, ...decide(topology, wishes) };
 }
 
-/** The decisions for a sharded cluster. A member that is asked for is one of one part. */
+/** The decisions for a sharded cluster. Members that are asked for count for the part that they belong to. */
 export function planCluster(cluster: ClusterTopology, wishes: Wishes): BackupPlan {
   const { configServer, shards, version } = cluster;
   const parts = [configServer, ...shards];
-  const { member, ...policy } = wishes.policy;
-  const hasIt = ({ topology }: ClusterPart): boolean => topology.members.some(({ host }) => host === member);
-  if (member !== undefined && !parts.some(hasIt)) {
-    throw new BackstayError('NoMember', `no part of the cluster has a member ${member}`, {
-      remedy: 'name a member of a shard or of the config server as host:port',
+  const { members = [], ...policy } = wishes.policy;
+  const of = ({ topology }: ClusterPart): string[] =>
+    members.filter((host) => topology.members.some((member) => member.host === host));
+  if (members.length > 0 && parts.every((part) => of(part).length === 0)) {
+    throw new BackstayError('NoMember', `no part of the cluster has a member ${members.join(' or ')}`, {
+      remedy: 'name members of shards or of the config server as host:port',
     });
   }
   const component = (part: ClusterPart): ComponentPlan => {
-    const ownPolicy = member !== undefined && hasIt(part) ? { ...policy, member } : policy;
     const { name, endpoint, topology } = part;
-    return { name, endpoint, ...decide(topology, { consistency: wishes.consistency, policy: ownPolicy }) };
+    return { name, endpoint, ...decide(topology, { ...wishes, policy: { ...policy, members: of(part) } }) };
   };
   const components: BackupPlan['components'] = [component(configServer), ...shards.map(component)];
   const consistencies = components.map(({ consistency }) => consistency);
@@ -124,36 +126,18 @@ export function planCluster(cluster: ClusterTopology, wishes: Wishes): BackupPla
   return { database: { version, topology: 'Sharded' }, consistency: strongest, components, cluster };
 }
 
-function decide(topology: ReplicaSetTopology, { consistency, policy }: Wishes): Decision & { member: string } {
-  const choice = chooseMember(topology, policy);
+function decide(topology: ReplicaSetTopology, wishes: Wishes): Decision & { member: string } {
+  const choice = chooseMember(topology, wishes.policy);
   return {
     member: choice.member.host,
     memberName: choice.member.host,
     memberReason: choice.reason,
-    ...replicaSetConsistency(topology, choice, consistency),
+    ...consistencyOf(decideConsistency(topology, choice, wishes)),
   };
 }
 
-type ConsistencyPlan = Pick<Decision, 'consistency' | 'consistencyReason'>;
+type ConsistencyPlan = Pick<Decision, 'consistency' | 'consistencyReason' | 'guardsMajority'>;
 
-/** A standalone has no oplog to read the past from, and no other member that takes writes while it is locked. */
-function standaloneConsistency(wanted: Consistency): ConsistencyPlan {
-  if (wanted === 'none') return { consistency: 'none' };
-  const why =
-    wanted === 'lock'
-      ? 'a lock would stop every write to a standalone server'
-      : 'a standalone server has no snapshot reads';
-  return { consistency: 'none', consistencyReason: `${why}, so its collections show different moments` };
-}
-
-/** A lock that would make writes of a majority hang is not taken: all reads show one cluster time instead. */
-function replicaSetConsistency(topology: ReplicaSetTopology, choice: Choice, wanted: Consistency): ConsistencyPlan {
-  if (wanted !== 'lock' || !choice.lock.stallsMajority) return { consistency: wanted };
-  // Snapshot reads outside transactions came with 5.0.
-  if (atLeast(topology.version, 5, 0)) {
-    return { consistency: 'snapshot', consistencyReason: `not locked: ${choice.lock.reason}` };
-  }
-  throw new BackstayError('LockRefused', `${choice.member.host} cannot be locked without harm: ${choice.lock.reason}`, {
-    remedy: 'bring the other members up, add one, or use consistency "none"',
-  });
+function consistencyOf({ reason, ...decision }: ConsistencyDecision): ConsistencyPlan {
+  return { ...decision, ...(reason === undefined ? {} : { consistencyReason: reason }) };
 }

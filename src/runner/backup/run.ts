@@ -30,6 +30,7 @@ export interface RunRequest extends Wishes {
   endpoint: MongoEndpoint;
   locks: LockRecords;
   lockTimeoutMs: number;
+  maxLockMs: number;
   stallTimeoutMs: number;
   balancerTimeoutMs: number;
   cutTimeoutMs: number;
@@ -148,9 +149,12 @@ async function dumpAll(
   parts: readonly Part[],
   request: RunRequest,
 ): Promise<Pick<RunResult, 'dumped' | 'balancerFailure'>> {
-  const { locks, lockTimeoutMs, balancerTimeoutMs, cutTimeoutMs, namespaces, hashes } = request;
-  const reading = await openReading(plan, { locks, log, signal, lockTimeoutMs, balancerTimeoutMs, cutTimeoutMs });
+  const { locks, lockTimeoutMs, maxLockMs, balancerTimeoutMs, cutTimeoutMs, namespaces, hashes } = request;
   const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  const onGivenUp = (reason: BackstayError): void => stop.abort(reason);
+  const bounds = { lockTimeoutMs, maxLockMs, balancerTimeoutMs, cutTimeoutMs };
+  const reading = await openReading(plan, { locks, log, signal: either, onGivenUp, ...bounds });
   let balancerFailure: unknown;
   let first: { error: unknown } | undefined;
   const dumped: ComponentDump[] = [];
@@ -165,7 +169,7 @@ async function dumpAll(
             namespaces,
             hashes,
             log,
-            signal: AbortSignal.any([signal, stop.signal]),
+            signal: either,
             onProgress: (progress) => {
               const now = withProgress(running, progress, started);
               for (const { report } of parts) report.progress(now);

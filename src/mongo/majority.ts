@@ -1,0 +1,71 @@
+import type { Member, ReplicaSetTopology } from './topology.ts';
+
+/** What holding a lock on the member would do to the rest of the set. */
+export type LockEffect =
+  | { stallsMajority: false }
+  /** Writes that wait for a majority would hang, and flow control would slow the primary down. */
+  | { stallsMajority: true; reason: string };
+
+/**
+ * A member further behind than this does not count on for a majority: a write would wait that long. Positions are known in whole seconds,
+ * so that this is up to two.
+ */
+const PROMPT_SECONDS = 1;
+
+/**
+ * The members that get their data from the given one, also by way of others: they stand still with it. A member looks for another source
+ * only when its own is 30 s behind others. Source: maxSyncSourceLagSecs.
+ */
+export function followersOf(members: readonly Member[], host: string): string[] {
+  const followers: string[] = [];
+  const sources = [host];
+  for (let source = sources.pop(); source !== undefined; source = sources.pop()) {
+    for (const member of members) {
+      // a primary's source is from before it became one
+      if (member.syncSource !== source || member.state === 'PRIMARY') continue;
+      if (member.host === host || followers.includes(member.host)) continue;
+      followers.push(member.host);
+      sources.push(member.host);
+    }
+  }
+  return followers;
+}
+
+/**
+ * A locked secondary acknowledges nothing, nor does one that syncs from it. The majority of all votes must be reached by the other members
+ * that hold data and are not behind, or writes with w:majority hang until it is unlocked: so it is in a set of primary, secondary and
+ * arbiter, in one of two members, and in one of three with one down.
+ */
+export function lockEffect({ members }: Pick<ReplicaSetTopology, 'members'>, locked: Member): LockEffect {
+  if (locked.state === 'PRIMARY') return { stallsMajority: true, reason: 'a locked primary takes no writes' };
+  const votes = members.reduce((sum, { votes: count }) => sum + count, 0);
+  const majority = Math.floor(votes / 2) + 1;
+  // the server needs no more acknowledgements than there are voting members with data
+  const bearing = members.filter((member) => member.votes > 0 && !member.arbiter);
+  const needed = Math.min(majority, bearing.length);
+  const followers = followersOf(members, locked.host);
+  const missing: string[] = [];
+  let left = 0;
+  for (const member of bearing) {
+    if (member === locked) continue;
+    const reason = followers.includes(member.host) ? `gets its data from ${locked.host}` : silence(member);
+    if (reason === undefined) left += 1;
+    else missing.push(`${member.host} ${reason}`);
+  }
+  if (left >= needed) return { stallsMajority: false };
+  const why = missing.length === 0 ? '' : ` (${missing.join(', ')})`;
+  return {
+    stallsMajority: true,
+    reason: `writes of a majority need ${needed} members with data, and only ${left} would be left${why}`,
+  };
+}
+
+/** Why a member does not acknowledge at once, undefined when it does. */
+function silence({ healthy, state, delaySeconds, lagSeconds }: Member): string | undefined {
+  if (state === 'PRIMARY') return undefined;
+  if (!healthy) return 'does not answer';
+  if (state !== 'SECONDARY') return `is in state ${state}`;
+  if (delaySeconds > 0) return `is delayed by ${delaySeconds} s`;
+  if (lagSeconds !== undefined && lagSeconds > PROMPT_SECONDS) return `is ${lagSeconds} s behind`;
+  return undefined;
+}
