@@ -52,7 +52,7 @@ test('parameters fill the arguments of a Function, and cannot hide what the sess
     findFunction: () => FUNCTION,
     variables: { backupSession: 'run', consistency: 'none' },
   });
-  assert.equal(task.container.args, ['job', 'backup', '--session=run', '--consistency=none', '--member=db-1:27017']);
+  assert.equal(task.container.args, ['job', 'backup', '--session=run', '--consistency=none', '--members=db-1:27017']);
 });
 
 test('equal rights make equal Roles, whatever the order in which they are asked for', () => {

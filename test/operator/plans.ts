@@ -67,7 +67,7 @@ export const FUNCTION: BackstayFunction = {
   kind: 'Function',
   metadata: { name: 'mongodb-backup' },
   spec: {
-    args: ['job', 'backup', ...['session=backupSession', 'consistency=consistency', 'member=member'].map(optional)],
+    args: ['job', 'backup', ...['session=backupSession', 'consistency=consistency', 'members=members'].map(optional)],
   },
 };
 
