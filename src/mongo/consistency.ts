@@ -28,6 +28,11 @@ export interface ConsistencyDecision {
   guardsMajority: boolean;
 }
 
+/** A lock is wanted where it does no harm. */
+export function wantsFreeLock({ consistency = 'lock', onMajorityStall }: ConsistencyWishes): boolean {
+  return consistency === 'lock' && onMajorityStall !== 'proceed';
+}
+
 /**
  * Decides how what was chosen is read.
  *

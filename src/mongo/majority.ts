@@ -4,7 +4,12 @@ import type { Member, ReplicaSetTopology } from './topology.ts';
 export type LockEffect =
   | { stallsMajority: false }
   /** Writes that wait for a majority would hang, and flow control would slow the primary down. */
-  | { stallsMajority: true; reason: string };
+  | {
+      stallsMajority: true;
+      reason: string;
+      /** Only because members are behind, which they may not be a moment later. */
+      isPassing: boolean;
+    };
 
 /**
  * A member further behind than this does not count on for a majority: a write would wait that long. Positions are known in whole seconds,
@@ -37,7 +42,8 @@ export function followersOf(members: readonly Member[], host: string): string[] 
  * arbiter, in one of two members, and in one of three with one down.
  */
 export function lockEffect({ members }: Pick<ReplicaSetTopology, 'members'>, locked: Member): LockEffect {
-  if (locked.state === 'PRIMARY') return { stallsMajority: true, reason: 'a locked primary takes no writes' };
+  if (locked.state === 'PRIMARY')
+    return { stallsMajority: true, reason: 'a locked primary takes no writes', isPassing: false };
   const votes = members.reduce((sum, { votes: count }) => sum + count, 0);
   const majority = Math.floor(votes / 2) + 1;
   // the server needs no more acknowledgements than there are voting members with data
@@ -46,9 +52,12 @@ export function lockEffect({ members }: Pick<ReplicaSetTopology, 'members'>, loc
   const followers = followersOf(members, locked.host);
   const missing: string[] = [];
   let left = 0;
+  let late = 0;
   for (const member of bearing) {
     if (member === locked) continue;
-    const reason = followers.includes(member.host) ? `gets its data from ${locked.host}` : silence(member);
+    const follows = followers.includes(member.host);
+    const reason = follows ? `gets its data from ${locked.host}` : silence(member);
+    if (!follows && isLate(member)) late += 1;
     if (reason === undefined) left += 1;
     else missing.push(`${member.host} ${reason}`);
   }
@@ -57,6 +66,7 @@ export function lockEffect({ members }: Pick<ReplicaSetTopology, 'members'>, loc
   return {
     stallsMajority: true,
     reason: `writes of a majority need ${needed} members with data, and only ${left} would be left${why}`,
+    isPassing: left + late >= needed,
   };
 }
 
@@ -66,6 +76,11 @@ function silence({ healthy, state, delaySeconds, lagSeconds }: Member): string |
   if (!healthy) return 'does not answer';
   if (state !== 'SECONDARY') return `is in state ${state}`;
   if (delaySeconds > 0) return `is delayed by ${delaySeconds} s`;
-  if (lagSeconds !== undefined && lagSeconds > PROMPT_SECONDS) return `is ${lagSeconds} s behind`;
-  return undefined;
+  return isBehind(lagSeconds) ? `is ${lagSeconds} s behind` : undefined;
 }
+
+const isBehind = (seconds: number | undefined): boolean => seconds !== undefined && seconds > PROMPT_SECONDS;
+
+/** It is behind, and nothing else is wrong with it. */
+const isLate = (member: Member): boolean =>
+  isBehind(member.lagSeconds) && silence({ ...member, lagSeconds: 0 }) === undefined;

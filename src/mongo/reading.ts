@@ -7,6 +7,7 @@ import type { Consistency } from './dump.ts';
 import { watchLock } from './lock/watch.ts';
 import { type HeldLock, type LockIntent, lockMember } from './lock.ts';
 import { withOplog } from './oplog-window.ts';
+import { settle } from './settle.ts';
 import { type Mongos, readTopology, type Topology } from './topology.ts';
 
 export interface ReadingOptions extends ConsistencyWishes {
@@ -55,6 +56,7 @@ export async function openReading(endpoint: MongoEndpoint, options: ReadingOptio
     await client.close();
   }
   refuseCluster(topology, endpoint);
+  if (topology.kind === 'replicaSet') topology = await settle(topology, endpoint, options, signal);
   const choice = topology.kind === 'replicaSet' ? chooseMember(topology, policy) : undefined;
   const { consistency: mode, reason: notice, guardsMajority } = decideConsistency(topology, choice, options);
   const member = choice?.member.host;

@@ -6,6 +6,7 @@ import { hostsOf, type MongoEndpoint, openClient } from '../../mongo/connection.
 import { type ConsistencyDecision, type ConsistencyWishes, decideConsistency } from '../../mongo/consistency.ts';
 import type { Consistency } from '../../mongo/dump.ts';
 import { withOplog } from '../../mongo/oplog-window.ts';
+import { settle } from '../../mongo/settle.ts';
 import { type ReplicaSetTopology, readTopology, type Standalone, type Topology } from '../../mongo/topology.ts';
 import { WHOLE } from './report.ts';
 
@@ -59,9 +60,23 @@ export async function planReading(endpoint: MongoEndpoint, wishes: Wishes, signa
       .then(({ featureCompatibilityVersion: fcv }) => String(fcv?.version ?? fcv))
       // Worth knowing, but not worth failing for: some users may not read it.
       .catch(() => undefined);
-    const plan = isCluster(topology)
-      ? planCluster(await readCluster(endpoint, { signal }), wishes)
-      : planOne(topology.kind === 'replicaSet' ? await withOplog(topology, client) : topology, endpoint, wishes);
+    const settled = (set: ReplicaSetTopology, at: MongoEndpoint): Promise<ReplicaSetTopology> =>
+      settle(set, at, { ...wishes, policy: policyFor(set, wishes) }, signal);
+    let plan: BackupPlan;
+    if (isCluster(topology)) {
+      const { configServer, shards, ...cluster } = await readCluster(endpoint, { signal });
+      const [config = configServer, ...others] = await Promise.all(
+        [configServer, ...shards].map(async (part) => ({
+          ...part,
+          topology: await settled(part.topology, part.endpoint),
+        })),
+      );
+      plan = planCluster({ ...cluster, configServer: config, shards: others }, wishes);
+    } else if (topology.kind === 'replicaSet') {
+      plan = planOne(await settled(await withOplog(topology, client), endpoint), endpoint, wishes);
+    } else {
+      plan = planOne(topology, endpoint, wishes);
+    }
     if (version !== undefined) plan.database.featureCompatibilityVersion = version;
     return plan;
   } finally {
@@ -108,22 +123,30 @@ export function planFor(topology: One, hosts: string, wishes: Wishes): Decision 
 export function planCluster(cluster: ClusterTopology, wishes: Wishes): BackupPlan {
   const { configServer, shards, version } = cluster;
   const parts = [configServer, ...shards];
-  const { members = [], ...policy } = wishes.policy;
-  const of = ({ topology }: ClusterPart): string[] =>
-    members.filter((host) => topology.members.some((member) => member.host === host));
-  if (members.length > 0 && parts.every((part) => of(part).length === 0)) {
+  const { members = [] } = wishes.policy;
+  const isKnown = (host: string): boolean => parts.some(({ topology }) => has(topology, host));
+  if (members.length > 0 && !members.some(isKnown)) {
     throw new BackstayError('NoMember', `no part of the cluster has a member ${members.join(' or ')}`, {
       remedy: 'name members of shards or of the config server as host:port',
     });
   }
-  const component = (part: ClusterPart): ComponentPlan => {
-    const { name, endpoint, topology } = part;
-    return { name, endpoint, ...decide(topology, { ...wishes, policy: { ...policy, members: of(part) } }) };
-  };
+  const component = ({ name, endpoint, topology }: ClusterPart): ComponentPlan => ({
+    name,
+    endpoint,
+    ...decide(topology, { ...wishes, policy: policyFor(topology, wishes) }),
+  });
   const components: BackupPlan['components'] = [component(configServer), ...shards.map(component)];
   const consistencies = components.map(({ consistency }) => consistency);
   const strongest = (['lock', 'snapshot'] as const).find((one) => consistencies.includes(one)) ?? 'none';
   return { database: { version, topology: 'Sharded' }, consistency: strongest, components, cluster };
+}
+
+const has = ({ members }: ReplicaSetTopology, host: string): boolean => members.some((one) => one.host === host);
+
+/** The policy for one part of a cluster. */
+function policyFor(part: ReplicaSetTopology, { policy }: Wishes): MemberPolicy {
+  const { members = [], ...others } = policy;
+  return { ...others, members: members.filter((host) => has(part, host)) };
 }
 
 function decide(topology: ReplicaSetTopology, wishes: Wishes): Decision & { member: string } {
