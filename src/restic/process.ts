@@ -21,6 +21,8 @@ export interface ResticSettings {
 const STDERR_LIMIT = 16_384;
 // restic ends within a second of SIGINT unless a request to the storage hangs.
 const KILL_AFTER_MS = 10_000;
+/** Once the storage was reached, what no further try can mend ends restic when it goes on for so long. */
+const HOPELESS_MS = 3000;
 
 /** How long restic may try to reach the storage before it is ended; what no further try can mend ends it at once. */
 export interface Patience {
@@ -39,10 +41,12 @@ export interface ResticProcess {
   ended: Promise<Ending>;
   /** Interrupts restic, and kills it when that does not help; the second call changes nothing. */
   stop(): void;
-  /** Ends the patience: the storage is reached, and from now on restic decides how long it tries. */
+  /** Ends the patience: the storage is reached, and from now on restic decides how long it tries what can be mended. */
   reached(): void;
   /** Why the patience ended, if it was that which ended restic. */
   unreached(): BackstayError | undefined;
+  /** Why restic is trying again at this moment, if it is. */
+  trouble(): BackstayError | undefined;
 }
 
 /**
@@ -63,6 +67,7 @@ export function startRestic(
   let waits = patience !== undefined;
   let unreached: BackstayError | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let trouble: { line: string; hopelessSince: number | undefined } | undefined;
   const reached = (): void => {
     waits = false;
     clearTimeout(timer);
@@ -80,10 +85,16 @@ export function startRestic(
     onLines(child.stderr, (line) => {
       const safe = settings.redact(line);
       stderr = `${stderr}${safe}\n`.slice(-STDERR_LIMIT);
-      if (!waits || patience === undefined || !safe.includes('retrying after')) return;
+      if (safe.includes('operation successful after')) trouble = undefined;
+      if (patience === undefined || !safe.includes('retrying after')) return;
       const diagnosis = diagnose(safe);
-      if (diagnosis === undefined || diagnosis.transient) runOut(patience);
-      else giveUp(hopeless(settings, patience.doing, diagnosis, safe));
+      const isHopeless = diagnosis !== undefined && !diagnosis.transient;
+      const now = performance.now();
+      const { hopelessSince = now } = trouble ?? {};
+      trouble = { line: safe, hopelessSince: isHopeless ? hopelessSince : undefined };
+      if (isHopeless && (waits || now - hopelessSince >= HOPELESS_MS)) {
+        giveUp(hopeless(settings, patience.doing, diagnosis, safe));
+      } else if (waits) runOut(patience);
     });
   }
   const ended = new Promise<Ending>((resolve, reject) => {
@@ -110,7 +121,15 @@ export function startRestic(
     killer = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
     child.once('exit', () => clearTimeout(killer));
   };
-  return { child, ended, stop, reached, unreached: () => unreached };
+  return {
+    ...{ child, ended, stop, reached },
+    unreached: () => unreached,
+    trouble() {
+      const diagnosis = trouble && diagnose(trouble.line);
+      if (trouble === undefined || diagnosis === undefined) return undefined;
+      return hopeless(settings, patience?.doing ?? 'use the repository', diagnosis, trouble.line);
+    },
+  };
 }
 
 export interface RunOptions {

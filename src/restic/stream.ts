@@ -42,6 +42,8 @@ export interface BackupStream {
   readonly bytes: number;
   /** Rejects with the reason as soon as restic fails, also between two writes; resolves when restic ends well. */
   readonly ended: Promise<void>;
+  /** Why restic is trying again at this moment, if it is. */
+  trouble(): BackstayError | undefined;
   /** Resolves when there is room for more; the next one waits for that. The bytes must not be changed afterwards. */
   write(chunk: Uint8Array): Promise<void>;
   /** Declares the stream whole, and resolves when the snapshot is stored. restic makes no snapshot of a stream without a byte. */
@@ -124,6 +126,10 @@ class ResticStream implements BackupStream {
     // Writing to a pipe without a reader; the end of restic says why there is none.
     parts.data.on('error', () => {});
     for (const event of ['drain', 'close']) parts.data.on(event, () => this.#wake());
+  }
+
+  trouble(): BackstayError | undefined {
+    return this.#parts.restic.trouble();
   }
 
   async write(chunk: Uint8Array): Promise<void> {

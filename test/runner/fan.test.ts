@@ -14,12 +14,21 @@ interface Fake extends BackupStream {
 }
 
 /** A stream that fails at the write of `failAt`, or never takes it. */
-function fake(options: { failAt?: string; stallAt?: string; failCompletion?: boolean } = {}): Fake {
+function fake(
+  options: {
+    failAt?: string;
+    stallAt?: string;
+    failCompletion?: boolean;
+    stallCompletion?: boolean;
+    trouble?: BackstayError;
+  } = {},
+): Fake {
   const self: Fake = {
     received: '',
     aborted: false,
     bytes: 0,
     ended: Promise.resolve(),
+    trouble: () => options.trouble,
     async write(chunk) {
       const text = Buffer.from(chunk).toString();
       if (text === options.stallAt) await new Promise(() => {});
@@ -29,6 +38,7 @@ function fake(options: { failAt?: string; stallAt?: string; failCompletion?: boo
       self.received += text;
     },
     async complete() {
+      if (options.stallCompletion === true) await new Promise(() => {});
       if (options.failCompletion === true) throw new BackstayError('BackendUnreachable', 'gone');
       return { snapshotID: 'id', bytesProcessed: self.received.length, bytesAdded: 1 };
     },
@@ -73,6 +83,20 @@ test('one that takes nothing for too long is cut off', async () => {
   assert.is(a.aborted, true);
   assert.is(b.received, '123');
   assert.match(String(fan.failures.get('a')), /took no byte for 0.02 s/);
+});
+
+test('what restic struggles with is the reason of a stall, also when only the end of the upload is left', async () => {
+  const trouble = new BackstayError('BackendUnreachable', 'connection refused', { remedy: 'check the endpoint' });
+  const fan = fanOf({ a: fake({ stallAt: '1', trouble }), b: fake({ stallCompletion: true, trouble }) }, 20);
+  await fan.write(Buffer.from('1'));
+  const results = await fan.complete();
+  for (const result of results) {
+    assert.ok('error' in result && result.error instanceof BackstayError);
+    assert.is(result.error.code, 'BackendUnreachable');
+    assert.match(result.error.message, /took no byte for 0.02 s: connection refused/);
+    assert.is(result.error.remedy, 'check the endpoint');
+  }
+  assert.is(results.length, 2);
 });
 
 test('when the last one fails, writing fails with the reason of the first', async () => {

@@ -44,7 +44,7 @@ export class Fan {
     await Promise.all(
       [...this.#branches].map(async ([repository, stream]) => {
         try {
-          await this.#bounded(stream.write(chunk));
+          await this.#bounded(stream, chunk);
         } catch (error) {
           this.#cutOff(repository, stream, error);
         }
@@ -58,7 +58,7 @@ export class Fan {
     const results = await Promise.all(
       [...this.#branches].map(async ([repository, stream]): Promise<BranchResult> => {
         try {
-          return { repository, summary: await stream.complete() };
+          return { repository, summary: await this.#untilStuck(stream) };
         } catch (error) {
           this.#cutOff(repository, stream, error);
           return { repository, error };
@@ -104,16 +104,31 @@ export class Fan {
     this.#ending.push(stream.abort());
   }
 
-  async #bounded(write: Promise<void>): Promise<void> {
+  /** The rest of an upload has no pace to measure: it is given up when restic has been trying again for as long as a stall may last. */
+  async #untilStuck(stream: BackupStream): Promise<StreamSummary> {
     const { stallMs } = this.#options;
+    const stuck = Promise.withResolvers<never>();
+    let since: number | undefined;
+    const looking = setInterval(
+      () => {
+        since = stream.trouble() === undefined ? undefined : (since ?? performance.now());
+        if (since !== undefined && performance.now() - since >= stallMs) stuck.reject(stallOf(stream, stallMs));
+      },
+      Math.min(LOOK_MS, stallMs),
+    );
+    const completion = stream.complete();
+    try {
+      return await Promise.race([completion, stuck.promise]);
+    } finally {
+      clearInterval(looking);
+      completion.catch(() => {});
+    }
+  }
+
+  async #bounded(stream: BackupStream, chunk: Uint8Array): Promise<void> {
     const stalled = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
-      stalled.reject(
-        new BackstayError('UploadFailed', `the repository took no byte for ${stallMs / 1000} s`, {
-          remedy: 'look at the speed of the storage and of the network to it',
-        }),
-      );
-    }, stallMs);
+    const timer = setTimeout(() => stalled.reject(stallOf(stream, this.#options.stallMs)), this.#options.stallMs);
+    const write = stream.write(chunk);
     try {
       await Promise.race([write, stalled.promise]);
     } finally {
@@ -122,4 +137,16 @@ export class Fan {
       write.catch(() => {});
     }
   }
+}
+
+/** How long restic has had the same trouble is looked at so often. */
+const LOOK_MS = 1000;
+
+/** What restic struggles with says more than that nothing moves. */
+function stallOf(stream: BackupStream, stallMs: number): BackstayError {
+  const trouble = stream.trouble();
+  const what = `the repository took no byte for ${stallMs / 1000} s`;
+  const remedy = trouble?.remedy ?? 'look at the speed of the storage and of the network to it';
+  if (trouble === undefined) return new BackstayError('UploadFailed', what, { remedy });
+  return new BackstayError(trouble.code, `${what}: ${trouble.message}`, { remedy, cause: trouble });
 }
