@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import { BackstayError, errorCode } from '../../src/api/errors.ts';
 import type { MongoEndpoint } from '../../src/mongo/connection.ts';
 import { dump } from '../../src/mongo/dump.ts';
+import { watchLock } from '../../src/mongo/lock/watch.ts';
 import { openReading, type Reading, type ReadingOptions } from '../../src/mongo/reading.ts';
 import { takeGround } from '../lab/ground.ts';
 import { type Mongod, startMongod } from '../lab/mongod.ts';
@@ -315,7 +316,8 @@ for (const [what, setting, options, member, mode, notice] of [
     'lags more than allowed',
     failing(c, 'stopReplProducer'),
     { policy: { maxLagSeconds: 1 } },
-    ...[b, 'snapshot', /is \d+ s behind/],
+    // one that stands still may name any source
+    ...[b, 'snapshot', /is \d+ s behind|gets its data from/],
   ],
 ] as [string, Setting, Options, Mongod, string, RegExp][]) {
   slow(
@@ -421,6 +423,30 @@ slow('a snapshot that the server keeps no longer has a reason of its own, and a 
     await admin(b, { setParameter: 1, [parameter]: 300 });
     await reading.close();
   }
+});
+
+slow('a lock ends before the oplog loses what the member needs to catch up', async () => {
+  await using small = await startReplicaSet({
+    on: ground,
+    name: 'small',
+    mongod: { oplogSize: 1, args: ['--syncdelay', '1'] },
+  });
+  await using writing = await small.client();
+  const { lastWrite } = await writing.db('admin').command({ hello: 1 });
+  const reasons: string[] = [];
+  const lock = { member: 'a.member:1', lastApplied: lastWrite.opTime.ts };
+  const bounds = { maxSeconds: 60, guardsMajority: true };
+  const onBreach = async ({ code }: BackstayError): Promise<void> => void reasons.push(code);
+  const watch = watchLock(lock, { endpoint: { uri: small.uri }, ...bounds, onBreach });
+  await until('the lock is given up', async () => {
+    await writing
+      .db('app')
+      .collection<Document>('writes')
+      .insertOne({ text: 'x'.repeat(100_000) });
+    return reasons.length > 0;
+  });
+  watch.stop();
+  assert.equal(reasons, ['OplogTooShort']);
 });
 
 slow('a primary, a secondary and an arbiter are read in a snapshot, locked only on demand, or refused', async () => {
