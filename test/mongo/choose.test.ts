@@ -224,6 +224,7 @@ test('the reason of a stall names who does not count, and why', () => {
   assert.equal(lock, {
     stallsMajority: true,
     reason: 'writes of a majority need 2 members with data, and only 1 would be left (c:1 gets its data from b:1)',
+    isPassing: false,
   });
 });
 
