@@ -14,6 +14,7 @@ import {
 import { readCatalog, readServerFacts, type ServerFacts } from './catalog.ts';
 import { DocumentReader } from './dump/documents.ts';
 import { endingError, throwIfAborted } from './errors.ts';
+import { usedUp } from './garbage.ts';
 import { type DatabaseHashes, readHashes } from './hashes.ts';
 import { type Namespace, nameOf } from './namespace.ts';
 import { type NamespaceSelection, selects } from './selection.ts';
@@ -225,6 +226,7 @@ class Dump {
       open.bytes += batch.bytes.length;
       this.#documents += batch.documents;
       if (batch.bytes.length > 0) yield this.#count(batch.bytes);
+      usedUp(batch.bytes.length);
       if (last) {
         yield this.#count(TERMINATOR);
         const crc = open.crc.value;

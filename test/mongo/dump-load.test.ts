@@ -16,6 +16,7 @@ import {
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BackstayError, errorCode } from '../../src/api/errors.ts';
+import { nextBatchSize } from '../../src/mongo/dump/documents.ts';
 import { dump } from '../../src/mongo/dump.ts';
 import { type LoadOptions, type LoadResult, load } from '../../src/mongo/load.ts';
 import { takeGround } from '../lab/ground.ts';
@@ -178,6 +179,18 @@ test('two dumps of an unchanged server are the same bytes', async () => {
   const [first, second] = [await dumped(from), await dumped(from)];
   assert.ok(first.bytes.equals(second.bytes));
   assert.equal(first.result, second.result);
+});
+
+test('a reply has about 4 MiB, whatever the size of the documents', () => {
+  const sizes: [bytes: number, documents: number, next: number][] = [
+    [1_000_000, 1000, 4194],
+    [20_000, 1000, 209_715],
+    [16_000_000, 1, 1],
+    [0, 0, 1000],
+  ];
+  for (const [bytes, documents, next] of sizes) {
+    assert.is(nextBatchSize({ bytes: new Uint8Array(bytes), documents }), next, `${documents} of ${bytes} bytes`);
+  }
 });
 
 test('the result says what is in the archive', async () => {

@@ -7,6 +7,13 @@ import { atLeast, hasViewlessTimeSeries } from '../version.ts';
 import { type RawBatch, rawBatch } from '../wire.ts';
 
 const REFRESH_MS = 5 * 60_000;
+/**
+ * About as many bytes a reply should have. The 16 MiB that it can have were no faster, and one reply is in memory about four times: as
+ * pieces from the socket, whole, waiting and being written.
+ */
+const REPLY_BYTES = 4 * 1024 * 1024;
+/** How many documents are asked for while their size is not known. */
+const FIRST_DOCUMENTS = 1000;
 
 /** How the documents are read; see DumpOptions. */
 export interface Reading {
@@ -38,7 +45,7 @@ export class DocumentReader {
 
   /**
    * The documents of all entries. While one batch is written the next one is on its way, be it of the same collection or the first of
-   * the next: the server and the writer work at the same time, and one batch of at most 16 MiB waits.
+   * the next: the server and the writer work at the same time, and one batch waits.
    */
   async *read(entries: CollectionEntry[]): AsyncGenerator<EntryBatch> {
     const session = this.#client.startSession({ causalConsistency: false });
@@ -113,8 +120,7 @@ export class DocumentReader {
       {
         find: collection,
         hint: { $natural: 1 },
-        // as many as a reply takes, 16 MiB
-        batchSize: new Int32(0x7fffffff),
+        batchSize: new Int32(FIRST_DOCUMENTS),
         // a slow backend may keep a cursor waiting for longer than ten minutes
         noCursorTimeout: true,
         readConcern: this.#readConcern(entry),
@@ -124,9 +130,9 @@ export class DocumentReader {
     );
   }
 
-  #getMore(entry: CollectionEntry, { cursor }: RawBatch, session: ClientSession): Promise<RawBatch> {
+  #getMore(entry: CollectionEntry, last: RawBatch, session: ClientSession): Promise<RawBatch> {
     const { db, collection } = this.#dataNamespace(entry);
-    const command = { getMore: cursor, collection, batchSize: new Int32(0x7fffffff) };
+    const command = { getMore: last.cursor, collection, batchSize: new Int32(nextBatchSize(last)) };
     return rawBatch(this.#client.db(db), command, this.#commandOptions(session));
   }
 
@@ -148,4 +154,10 @@ export class DocumentReader {
     }
     return { level: 'snapshot', atClusterTime: readAt };
   }
+}
+
+/** How many documents make a reply of the wanted size, if they are as large as those before. */
+export function nextBatchSize({ bytes, documents }: Pick<RawBatch, 'bytes' | 'documents'>): number {
+  const average = documents === 0 ? REPLY_BYTES / FIRST_DOCUMENTS : bytes.length / documents;
+  return Math.max(1, Math.floor(REPLY_BYTES / average));
 }

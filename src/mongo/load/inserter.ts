@@ -3,6 +3,7 @@ import { BackstayError } from '../../api/errors.ts';
 import type { DocumentBatch } from '../archive/reader.ts';
 import type { ServerFacts } from '../catalog.ts';
 import { mongoFailure, throwIfAborted } from '../errors.ts';
+import { usedUp } from '../garbage.ts';
 import { type Namespace, nameOf } from '../namespace.ts';
 import { atLeast } from '../version.ts';
 import { insertRaw } from '../wire.ts';
@@ -140,6 +141,7 @@ export class Inserter {
         throw mongoFailure(error, `insert into ${nameOf(target.namespace)}`, 'the role "restore"');
       },
     );
+    usedUp(batch.bytes);
     this.#account(target, batch, reply);
   }
 
