@@ -102,7 +102,8 @@ function notes(peer: string): string[] {
   return [
     ...data,
     'mongodump and mongorestore were not there (`MONGODUMP` and `MONGORESTORE` name them). In their place, a program with the public functions of',
-    'the driver alone reads raw documents by a cursor, or inserts documents that it has in memory, 1000 at a time in four insertMany at once.',
+    'the driver alone reads raw documents by a cursor, or inserts documents that it has in memory, 1000 at a time in four insertMany at once. It has',
+    'no archive to read or to check: of what restic gives it, it counts the bytes.',
     '',
   ];
 }

@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { WORKER_FLAGS } from '../src/runner/watchdog/supervise.ts';
 import type { Command } from './measure.ts';
 
 /** Where the servers and files of one size and number of shards are. */
@@ -42,7 +43,8 @@ const WORK = {
 };
 
 export function node(program: keyof typeof WORK, args: string[], env: NodeJS.ProcessEnv = {}): Command {
-  return { program: process.execPath, args: [WORK[program], ...args], env };
+  const flags = program === 'backstay' ? WORKER_FLAGS : [];
+  return { program: process.execPath, args: [...flags, WORK[program], ...args], env };
 }
 
 export const BACKSTAY: Contender = {
@@ -63,7 +65,10 @@ export const BACKSTAY: Contender = {
   },
 };
 
-/** The driver's own cursor and insertMany. It has no format, so that what it restores is in its memory already. */
+/**
+ * The driver's own cursor and insertMany. It has no format, so that what it restores is in its memory already: of an archive that comes out
+ * of restic it only counts the bytes, and inserts as many.
+ */
 const DRIVER: Contender = {
   name: 'the driver alone',
   command(task, scene, repository) {
@@ -78,8 +83,11 @@ const DRIVER: Contender = {
         return intoRestic([program, ...args].map(quoted).join(' '), scene, repository);
       }
       case 'load':
-      case 'restore':
         return node('driver', ['insert', String(megabytes), target]);
+      case 'restore': {
+        const { program, args } = node('driver', ['insert', 'stdin', target]);
+        return fromRestic([program, ...args].map(quoted).join(' '), scene, repository);
+      }
     }
   },
 };
@@ -90,7 +98,7 @@ function tools(mongodump: string, mongorestore: string): Contender {
   return {
     name: 'mongodump and mongorestore',
     command(task, scene, repository) {
-      const { sources, target, archive, restic } = scene;
+      const { sources, target, archive } = scene;
       const [source = ''] = sources;
       switch (task) {
         case 'dump': {
@@ -102,10 +110,8 @@ function tools(mongodump: string, mongorestore: string): Contender {
           return intoRestic(`${from} --quiet --uri ${quoted(source)} --archive`, scene, repository);
         case 'load':
           return shell(`${to} --uri ${quoted(target)} ${options} --archive=${quoted(archive)}`);
-        case 'restore': {
-          const read = `${quoted(restic)} --no-cache dump latest /dump.archive`;
-          return shell(`${read} | ${to} --uri ${quoted(target)} ${options} --archive`, repository);
-        }
+        case 'restore':
+          return fromRestic(`${to} --uri ${quoted(target)} ${options} --archive`, scene, repository);
       }
     },
   };
@@ -121,6 +127,10 @@ function intoRestic(reader: string, { restic }: Scene, repository: NodeJS.Proces
     `${reader} | ${quoted(restic)} --no-cache backup --quiet --host bench --stdin --stdin-filename /dump.archive`,
     repository,
   );
+}
+
+function fromRestic(loader: string, { restic }: Scene, repository: NodeJS.ProcessEnv): Command {
+  return shell(`${quoted(restic)} --no-cache dump latest /dump.archive | ${loader}`, repository);
 }
 
 function shell(line: string, env: NodeJS.ProcessEnv = {}): Command {

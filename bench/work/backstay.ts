@@ -12,6 +12,13 @@ import { dump } from '../../src/mongo/dump.ts';
 import { load } from '../../src/mongo/load.ts';
 import { repository, STREAM } from './repository.ts';
 
+// the runner has them loaded as well, which is part of its memory
+await Promise.all([
+  import('../../src/runner/job.ts'),
+  import('../../src/runner/backup.ts'),
+  import('../../src/runner/restore.ts'),
+]);
+
 const [verb, ...args] = process.argv.slice(2);
 const uri = args.at(-1) ?? '';
 
