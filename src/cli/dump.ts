@@ -140,7 +140,13 @@ async function write(reading: Reading, options: DumpCommandOptions, terminal: Te
       await lock?.verify();
       await lock?.release();
     },
-    onProgress: (progress) => terminal.progress(progress),
+    onProgress: (progress) => {
+      const { bytes, bytesInAll } = progress;
+      terminal.progress({
+        ...progress,
+        share: bytesInAll === undefined ? undefined : { done: bytes, inAll: bytesInAll },
+      });
+    },
     signal,
   });
   try {

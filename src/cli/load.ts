@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { BackstayError, errorCode } from '../api/errors.ts';
 import { openClient } from '../mongo/connection.ts';
@@ -77,6 +78,8 @@ async function run(options: LoadCommandOptions): Promise<void> {
   }
   const endpoint = await endpointOf(options);
   const terminal = new Terminal(options.logLevel);
+  const input = fstatSync(process.stdin.fd);
+  const inAll = input.isFile() ? input.size : undefined;
   await interruptible(async (signal) => {
     const client = await openClient(endpoint, { signal, appName: loaderName() });
     let last: LoadProgress | undefined;
@@ -86,7 +89,10 @@ async function run(options: LoadCommandOptions): Promise<void> {
         signal,
         onProgress: (state) => {
           last = state;
-          terminal.progress(state);
+          terminal.progress({
+            ...state,
+            share: inAll === undefined ? undefined : { done: state.read, inAll },
+          });
         },
       });
       report(result, terminal);

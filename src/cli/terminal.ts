@@ -1,8 +1,17 @@
-/** What a person at the terminal sees of a dump or load: a line that moves while it runs, and sentences. All on standard error. */
+import { nowAndThen, remainingSeconds } from '../mongo/pace.ts';
+
+const REDRAW_MS = 100;
+const SENTENCE_MS = 10_000;
+const BAR_WIDTH = 20;
+
+/**
+ * What is seen of a dump or load: a bar that moves while it runs, on a terminal, or now and then a sentence, in a log; and what it has to say.
+ * All on standard error.
+ */
 export class Terminal {
   readonly #level: number;
   readonly #since = performance.now();
-  #drawnAt = 0;
+  readonly #due = nowAndThen(process.stderr.isTTY === true ? REDRAW_MS : SENTENCE_MS);
   #drawn = false;
 
   /** @param level debug, info, warn, error or silent */
@@ -16,16 +25,15 @@ export class Terminal {
     process.stderr.write(`backstay: ${text}\n`);
   }
 
-  /** Draws the line anew, ten times a second at most, when there is a terminal. */
-  progress({ namespace, documents, bytes, collections, collectionsInAll }: Progress): void {
-    const now = performance.now();
-    if (process.stderr.isTTY !== true || this.#level > LEVELS.indexOf('info') || now - this.#drawnAt < 100) return;
-    this.#drawnAt = now;
+  /** Draws the bar anew, ten times a second at most, or says how far it is, every ten seconds. */
+  progress(progress: Progress): void {
+    if (this.#level > LEVELS.indexOf('info') || !this.#due()) return;
+    if (process.stderr.isTTY !== true) {
+      this.say('info', progressSentence(progress, this.seconds));
+      return;
+    }
     this.#drawn = true;
-    const width = 20;
-    const filled = collectionsInAll === 0 ? 0 : Math.floor((collections / collectionsInAll) * width);
-    const bar = `[${'='.repeat(filled)}${' '.repeat(width - filled)}]`;
-    const line = `${bar} ${collections}/${collectionsInAll} collections, ${count(documents)} documents, ${size(bytes)}, ${this.rate(bytes)}  ${namespace}`;
+    const line = progressBar(progress, this.seconds);
     process.stderr.write(`\r\u001b[K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`);
   }
 
@@ -40,7 +48,7 @@ export class Terminal {
   }
 
   rate(bytes: number): string {
-    return `${size(bytes / Math.max(this.seconds, 0.001))}/s`;
+    return rate(bytes, this.seconds);
   }
 }
 
@@ -52,6 +60,52 @@ export interface Progress {
   bytes: number;
   collections: number;
   collectionsInAll: number;
+  /** How much of the work is done, and how much it is, both in the same unit; the collections tell where that is not known. */
+  share?: { done: number; inAll: number } | undefined;
+}
+
+/** "[=====     ]  25 %  250.0 MB  83.3 MB/s  9 s left  1/3 collections  250,000 documents  shop.orders", the most wanted first. */
+export function progressBar(progress: Progress, seconds: number): string {
+  const { namespace, documents, bytes, collections, collectionsInAll, share } = progress;
+  const done = fraction(progress);
+  const filled = Math.floor(done * BAR_WIDTH);
+  const left = remainingSeconds(share?.done ?? 0, share?.inAll, seconds);
+  return [
+    `[${'='.repeat(filled)}${' '.repeat(BAR_WIDTH - filled)}] ${String(Math.floor(done * 100)).padStart(3)} %`,
+    size(bytes),
+    rate(bytes, seconds),
+    ...(left === undefined ? [] : [`${span(left)} left`]),
+    `${collections}/${collectionsInAll} collections`,
+    `${count(documents)} documents`,
+    namespace,
+  ].join('  ');
+}
+
+/** The same for a log. */
+export function progressSentence(progress: Progress, seconds: number): string {
+  const { documents, bytes, collections, collectionsInAll, share } = progress;
+  const left = remainingSeconds(share?.done ?? 0, share?.inAll, seconds);
+  const rest = left === undefined ? '' : `, ${span(left)} left`;
+  return (
+    `${Math.floor(fraction(progress) * 100)} %: ${collections} of ${counted(collectionsInAll, 'collection')}, ` +
+    `${counted(documents, 'document')}, ${size(bytes)}, ${rate(bytes, seconds)}${rest}`
+  );
+}
+
+function fraction({ collections, collectionsInAll, share }: Progress): number {
+  const { done, inAll } = share ?? { done: collections, inAll: collectionsInAll };
+  return inAll === 0 ? 0 : Math.min(1, done / inAll);
+}
+
+function rate(bytes: number, seconds: number): string {
+  return `${size(bytes / Math.max(seconds, 0.001))}/s`;
+}
+
+/** Seconds as "9 s", "3 min 20 s" or "2 h 5 min". */
+function span(seconds: number): string {
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  if (hours > 0) return `${hours} h ${minutes} min`;
+  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
 }
 
 /** 1234567 as "1,234,567". */

@@ -14,6 +14,7 @@ import {
 import { readCatalog, readServerFacts, type ServerFacts } from './catalog.ts';
 import { DocumentReader } from './dump/documents.ts';
 import { endingError, throwIfAborted } from './errors.ts';
+import { SizeEstimate } from './estimate.ts';
 import { usedUp } from './garbage.ts';
 import { type DatabaseHashes, readHashes } from './hashes.ts';
 import { type Namespace, nameOf } from './namespace.ts';
@@ -58,6 +59,9 @@ export interface DumpProgress {
   bytes: number;
   collections: number;
   collectionsInAll: number;
+  /** What the server's statistics say that it will be. Unknown at first, and bytes where the user may not ask. */
+  bytesInAll?: number;
+  documentsInAll?: number;
 }
 
 export interface DumpedNamespace {
@@ -154,6 +158,7 @@ class Dump {
   #bytes = 0;
   #documents = 0;
   #inAll = 0;
+  #estimate: SizeEstimate | undefined;
 
   constructor(client: MongoClient, options: DumpOptions) {
     this.#client = client;
@@ -186,7 +191,15 @@ class Dump {
   }
 
   async *archive(): AsyncGenerator<Uint8Array> {
-    const { mode, namespaces, onLastRead, atClusterTime, signal } = this.#options;
+    try {
+      yield* this.#archive();
+    } finally {
+      await this.#estimate?.stop();
+    }
+  }
+
+  async *#archive(): AsyncGenerator<Uint8Array> {
+    const { mode, namespaces, onLastRead, onProgress, atClusterTime, signal } = this.#options;
     throwIfAborted(signal);
     const facts = await this.#readFacts();
     this.#facts = facts;
@@ -205,10 +218,17 @@ class Dump {
       encodePrelude({ concurrentCollections: 1, serverVersion: facts.version, toolVersion: TOOL_VERSION }, entries),
     );
     const { version: serverVersion } = facts;
+    const viewless = hasViewlessTimeSeries(serverVersion);
+    const collections = entries.filter(({ type }) => type !== 'view').map((entry) => dataNamespaceOf(entry, viewless));
+    if (onProgress !== undefined) this.#estimate = new SizeEstimate(this.#client, collections);
     const reader = new DocumentReader(this.#client, {
       serverVersion,
       readAt: mode === 'snapshot' ? this.#cutTime : mode === 'lock' ? atClusterTime : undefined,
-      onLastRead,
+      onLastRead: async () => {
+        // it has a connection that the caller may need: no other can be made to a locked server
+        await this.#estimate?.stop();
+        await onLastRead?.();
+      },
       signal,
     });
     this.#outsideSnapshot = reader.outsideSnapshot;
@@ -217,7 +237,7 @@ class Dump {
       | undefined;
     for await (const { entry, batch, last } of reader.read(entries)) {
       if (open === undefined || open.entry !== entry) {
-        const namespace = dataNamespaceOf(entry, hasViewlessTimeSeries(facts.version));
+        const namespace = dataNamespaceOf(entry, viewless);
         open = { entry, namespace, crc: new Crc64(), documents: 0, bytes: 0 };
         yield this.#count(encodeNamespaceHeader({ ...namespace, end: false, crc: 0n }));
       }
@@ -263,12 +283,15 @@ class Dump {
   }
 
   #report(entry: CollectionEntry): void {
+    const { bytes, documents } = this.#estimate?.size ?? {};
     this.#options.onProgress?.({
       namespace: nameOf(entry),
       documents: this.#documents,
       bytes: this.#bytes,
       collections: this.#namespaces.length,
       collectionsInAll: this.#inAll,
+      ...(bytes === undefined ? {} : { bytesInAll: Math.max(bytes, this.#bytes) }),
+      ...(documents === undefined ? {} : { documentsInAll: Math.max(documents, this.#documents) }),
     });
   }
 }

@@ -93,6 +93,7 @@ class Load {
   #indexCount = 0;
   #documents = 0;
   #bytes = 0;
+  #read = 0;
   #buildFailure: unknown;
 
   constructor(client: MongoClient, options: LoadOptions) {
@@ -114,7 +115,10 @@ class Load {
       batchDocuments: facts.maxWriteBatch,
     };
     try {
-      for await (const event of readArchive(input, { ...limits, ...(signal === undefined ? {} : { signal }) })) {
+      for await (const event of readArchive(this.#counted(input), {
+        ...limits,
+        ...(signal === undefined ? {} : { signal }),
+      })) {
         await this.#take(event, inserter, facts);
       }
       await inserter.drain();
@@ -146,6 +150,13 @@ class Load {
       ...(this.#oplog === undefined ? {} : { oplog: { applied: this.#oplog.applied, skipped: this.#oplog.skipped } }),
       serverVersion: this.#header?.serverVersion ?? '',
     };
+  }
+
+  async *#counted(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of input) {
+      this.#read += chunk.length;
+      yield chunk;
+    }
   }
 
   async #take(event: ArchiveEvent, inserter: Inserter, facts: ServerFacts): Promise<void> {
@@ -332,6 +343,7 @@ class Load {
   #report(namespace: string): void {
     this.#options.onProgress?.({
       namespace,
+      read: this.#read,
       documents: this.#documents,
       bytes: this.#bytes,
       restored: this.#count('restored'),

@@ -27,6 +27,9 @@ export function openLog(fields: Record<string, string>, redact: Redact, level = 
   );
 }
 
+/** How often work that goes on is logged, in milliseconds. */
+export const LOG_PROGRESS_MS = 10_000;
+
 /** Seconds since `start`, a `performance.now()`, with a tenth's precision. */
 export function secondsSince(start: number): number {
   return Math.round((performance.now() - start) / 100) / 10;

@@ -13,7 +13,7 @@ import { pushMetrics } from './metrics.ts';
 import { requireObject } from './objects.ts';
 import { openRepository, passwordRefOf } from './repositories.ts';
 import { RestoreBalancer } from './restore/balancer.ts';
-import { RestoreReport } from './restore/report.ts';
+import { type Expected, RestoreReport } from './restore/report.ts';
 import { archiveOf, chosenComponents, snapshotOf } from './restore/source.ts';
 import { type RestoreTarget, readRestoreTarget, requireFit } from './restore/target.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -56,7 +56,7 @@ export async function restore(context: JobContext, request: RestoreRequest): Pro
   );
   const { balancer: leftover } = session.status ?? {};
   const initial = leftover === undefined ? {} : { balancer: leftover };
-  const report = new RestoreReport(new StatusWriter(client, RestoreSessions, session, initial, log));
+  const report = new RestoreReport(new StatusWriter(client, RestoreSessions, session, initial, log), log);
   try {
     const { endpoint } = await readTarget(context, session.spec.target, namespace);
     const balancer = new RestoreBalancer(context, report, guardOf());
@@ -158,7 +158,7 @@ async function loadOne(
   if (component === undefined || target.kind !== 'server') throw new Error('requireFit asked for it');
   const { name, hashes } = component;
   const { member } = target;
-  await report.begin(new Map([[name, member]]));
+  await report.begin(new Map([[name, expectedOf(component, session, member)]]));
   const connect = { signal, appName: loaderName() };
   const client = await openClient(endpoint, member === undefined ? connect : { ...connect, member });
   try {
@@ -188,7 +188,14 @@ async function loadShards(
   );
   const placeOf = (name: string): string =>
     name === CONFIG_SERVER ? name : (shards.find(({ from }) => from === name)?.to ?? name);
-  await report.begin(new Map(components.map(({ name }) => [name, primaries.get(placeOf(name))])));
+  await report.begin(
+    new Map(
+      components.map((component) => {
+        const { name } = component;
+        return [name, expectedOf(component, session, primaries.get(placeOf(name)))];
+      }),
+    ),
+  );
   try {
     const sources = components.map((component) => ({
       name: component.name,
@@ -212,6 +219,16 @@ async function loadShards(
   } finally {
     await balancer.restore();
   }
+}
+
+/** How many of the documents are in chosen namespaces is not known before they are read. */
+function expectedOf(
+  { bytes, documents }: ManifestComponent,
+  { spec }: RestoreSession,
+  member: string | undefined,
+): Expected {
+  const { include = [], exclude = [] } = spec.dataSource.namespaces ?? {};
+  return { member, bytes, documents: include.length + exclude.length > 0 ? undefined : documents };
 }
 
 function loadOptions(

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import {
   Binary,
@@ -17,7 +18,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BackstayError, errorCode } from '../../src/api/errors.ts';
 import { nextBatchSize } from '../../src/mongo/dump/documents.ts';
-import { dump } from '../../src/mongo/dump.ts';
+import { type DumpProgress, dump } from '../../src/mongo/dump.ts';
 import { type LoadOptions, type LoadResult, load } from '../../src/mongo/load.ts';
 import { takeGround } from '../lab/ground.ts';
 import { startMongod } from '../lab/mongod.ts';
@@ -207,6 +208,39 @@ test('the result says what is in the archive', async () => {
     result.documents,
     archive.namespaces.reduce((sum, { documents }) => sum + documents.length, 0),
   );
+});
+
+test('while a dump and a load run they say how far they are, and how far it is', async () => {
+  const documents = Array.from({ length: 3000 }, (_, n) => ({ n, text: 'z'.repeat(1000) }));
+  await from.db('shop').collection('orders').insertMany(documents);
+  await from
+    .db('shop')
+    .collection('customers')
+    .insertMany([{ n: 1 }, { n: 2 }]);
+  const seen: DumpProgress[] = [];
+  const stream = dump(from, { mode: 'none', onProgress: (progress) => seen.push(progress) });
+  const pieces: Uint8Array[] = [];
+  for await (const piece of stream) {
+    pieces.push(Uint8Array.from(piece));
+    await setTimeout(100); // as long as statistics of two collections may take
+  }
+  const { bytes, documents: all } = await stream.result;
+  const last = seen.at(-1);
+  assert.is(last?.documentsInAll, all);
+  assert.is(last?.documents, all);
+  // the statistics have the documents alone, so that the archive is a little more
+  assert.ok((last?.bytesInAll ?? 0) > 3_000_000 && (last?.bytesInAll ?? 0) <= bytes);
+  assert.ok(seen.every((one) => (one.bytesInAll ?? one.bytes) >= one.bytes));
+  assert.is(last?.collections, last?.collectionsInAll);
+
+  const archive = Buffer.concat(pieces);
+  const reads: number[] = [];
+  await loaded(archive, { onProgress: ({ read }) => reads.push(read) });
+  assert.is(reads.at(-1), archive.length);
+  assert.ok((reads[0] ?? 0) < archive.length);
+  const packed = gzipSync(archive);
+  await loaded(packed, { existing: 'drop', onProgress: ({ read }) => reads.push(read) });
+  assert.is(reads.at(-1), packed.length, 'of a packed archive the packed bytes');
 });
 
 test('users, roles and versions come first, the rest by name, one at a time', async () => {

@@ -1811,6 +1811,18 @@ export interface RestoreSessionStatusComponent {
    */
   collectionsTotal?: number;
   /**
+   * While it runs: size of the archive that is read, in bytes.
+   */
+  bytesTotal?: number;
+  /**
+   * While it runs: how many documents are in the archive; not known when namespaces are chosen.
+   */
+  documentsTotal?: number;
+  /**
+   * How long the rest will take at the pace so far, in seconds.
+   */
+  remainingSeconds?: number;
+  /**
    * How fast it goes, in bytes a second.
    */
   bytesPerSecond?: number;
@@ -2064,6 +2076,18 @@ export interface SnapshotStatusComponent {
    * How many collections there are.
    */
   collectionsTotal?: number;
+  /**
+   * While it runs: how large the dump will be by the statistics of the server, in bytes.
+   */
+  bytesTotal?: number;
+  /**
+   * While it runs: how many documents there are by the statistics of the server.
+   */
+  documentsTotal?: number;
+  /**
+   * How long the rest will take at the pace so far, in seconds.
+   */
+  remainingSeconds?: number;
   /**
    * How fast it goes, in bytes a second.
    */

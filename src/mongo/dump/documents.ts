@@ -20,7 +20,7 @@ export interface Reading {
   serverVersion: string;
   /** The cluster time to read at; undefined for what is there. */
   readAt: Timestamp | undefined;
-  onLastRead: (() => Promise<void>) | undefined;
+  onLastRead: () => Promise<void>;
   signal: AbortSignal | undefined;
 }
 
@@ -63,7 +63,7 @@ export class DocumentReader {
     const keepAlive = setInterval(() => this.#refresh(session), REFRESH_MS).unref();
     try {
       fetchNext();
-      if (ahead === undefined) await this.#reading.onLastRead?.();
+      if (ahead === undefined) await this.#reading.onLastRead();
       while (ahead !== undefined) {
         const { entry, batch: promise } = ahead;
         const batch = await promise.catch((error: unknown) => {
@@ -73,7 +73,7 @@ export class DocumentReader {
         const last = batch.cursor.isZero();
         if (last) fetchNext();
         else fetch(entry, this.#getMore(entry, batch, session));
-        if (ahead === undefined) await this.#reading.onLastRead?.();
+        if (ahead === undefined) await this.#reading.onLastRead();
         yield { entry, batch, last };
       }
     } finally {

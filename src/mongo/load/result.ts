@@ -47,6 +47,8 @@ export interface CheckedLoad {
 
 export interface LoadProgress {
   namespace: string;
+  /** Bytes of the input read so far, packed or not. */
+  read: number;
   /** Documents and their bytes read so far, of selected namespaces. */
   documents: number;
   bytes: number;

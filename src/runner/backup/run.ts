@@ -3,11 +3,12 @@ import type { Snapshot, SnapshotStatusComponent } from '../../api/generated/type
 import type { ResolvedTarget } from '../../api/references.ts';
 import type { MongoEndpoint } from '../../mongo/connection.ts';
 import type { DumpProgress } from '../../mongo/dump.ts';
+import { nowAndThen, remainingSeconds } from '../../mongo/pace.ts';
 import type { NamespaceSelection } from '../../mongo/selection.ts';
 import type { ResticRepository } from '../../restic/repository.ts';
 import type { BackupStream, StreamSummary } from '../../restic/stream.ts';
 import type { JobContext } from '../job.ts';
-import { secondsSince } from '../log.ts';
+import { LOG_PROGRESS_MS, secondsSince } from '../log.ts';
 import { archiveName, hostOf, snapshotTags } from '../tags.ts';
 import { BACKSTAY_VERSION } from '../version.ts';
 import { type ComponentDump, dumpComponent, type LockResult } from './component.ts';
@@ -163,6 +164,7 @@ async function dumpAll(
     await Promise.all(
       reading.components.map(async (component, index) => {
         const { fan, running } = streams[index] as Stream;
+        const logDue = nowAndThen(LOG_PROGRESS_MS);
         try {
           dumped[index] = await dumpComponent(component, {
             fan,
@@ -171,8 +173,9 @@ async function dumpAll(
             log,
             signal: either,
             onProgress: (progress) => {
-              const now = withProgress(running, progress, started);
+              const now = { ...running, ...figuresOf(progress, started) };
               for (const { report } of parts) report.progress(now);
+              if (logDue()) log.info({ component: running.name, ...figuresOf(progress, started) }, 'progress');
             },
           });
         } catch (error) {
@@ -293,18 +296,23 @@ function runningComponent(plan: ComponentPlan, startTime: Date): SnapshotStatusC
   };
 }
 
-function withProgress(
-  component: SnapshotStatusComponent,
-  { bytes, documents, collections, collectionsInAll }: DumpProgress,
+/** How far a component is, as its status and the log say it. */
+function figuresOf(
+  { bytes, documents, collections, collectionsInAll, bytesInAll, documentsInAll }: DumpProgress,
   started: number,
-): SnapshotStatusComponent {
+): Partial<SnapshotStatusComponent> {
+  const seconds = (performance.now() - started) / 1000;
+  const remaining =
+    remainingSeconds(bytes, bytesInAll, seconds) ?? remainingSeconds(documents, documentsInAll, seconds);
   return {
-    ...component,
     bytes,
+    ...(bytesInAll === undefined ? {} : { bytesTotal: bytesInAll }),
     documents,
+    ...(documentsInAll === undefined ? {} : { documentsTotal: documentsInAll }),
     collectionsDone: collections,
     collectionsTotal: collectionsInAll,
     bytesPerSecond: perSecond(bytes, started),
+    ...(remaining === undefined ? {} : { remainingSeconds: remaining }),
   };
 }
 

@@ -1,8 +1,19 @@
 import type { RestoreSession, RestoreSessionStatus, RestoreSessionStatusComponent } from '../../api/generated/types.ts';
 import type { LoadProgress, LoadResult } from '../../mongo/load.ts';
+import { nowAndThen, remainingSeconds } from '../../mongo/pace.ts';
+import { LOG_PROGRESS_MS, type Log } from '../log.ts';
 import type { StatusWriter } from '../status-writer.ts';
 
 type Component = RestoreSessionStatusComponent;
+/** What is known of a component before it is restored. */
+export interface Expected {
+  /** The member that it is written to. */
+  member: string | undefined;
+  /** Size of its archive in bytes, and documents in it. */
+  bytes: number | undefined;
+  documents: number | undefined;
+}
+
 type Balancer = RestoreSessionStatus['balancer'];
 
 /** What the runner says in the status of a RestoreSession: each component, and the balancer while it is stopped. */
@@ -10,10 +21,13 @@ export class RestoreReport {
   readonly #writer: StatusWriter<RestoreSession>;
   readonly #components = new Map<string, Component>();
   readonly #restored = new Map<string, { restored: number; failed: number }>();
+  readonly #log: Log;
+  readonly #logDue = new Map<string, () => boolean>();
   #started = performance.now();
 
-  constructor(writer: StatusWriter<RestoreSession>) {
+  constructor(writer: StatusWriter<RestoreSession>, log: Log) {
     this.#writer = writer;
+    this.#log = log;
   }
 
   /** Documents of which the server said that they are there, and that they are not, in all components. */
@@ -30,27 +44,40 @@ export class RestoreReport {
     return this.#writer.status.balancer;
   }
 
-  /** @param members the member that each component is written to */
-  async begin(members: ReadonlyMap<string, string | undefined>): Promise<void> {
+  async begin(expected: ReadonlyMap<string, Expected>): Promise<void> {
     this.#started = performance.now();
-    for (const [name, member] of members) {
-      const place = member === undefined ? {} : { member };
-      this.#components.set(name, { name, phase: 'Running', ...place, startTime: rfc3339(new Date()) });
+    for (const [name, { member, bytes, documents }] of expected) {
+      this.#components.set(name, {
+        name,
+        phase: 'Running',
+        ...(member === undefined ? {} : { member }),
+        ...(bytes === undefined ? {} : { bytesTotal: bytes }),
+        ...(documents === undefined ? {} : { documentsTotal: documents }),
+        startTime: rfc3339(new Date()),
+      });
+      this.#logDue.set(name, nowAndThen(LOG_PROGRESS_MS));
     }
     await this.#writer.write(this.#status());
   }
 
-  progress(name: string, { bytes, restored, failed, collections, collectionsInAll }: LoadProgress): void {
+  progress(name: string, { read, bytes, restored, failed, collections, collectionsInAll }: LoadProgress): void {
     this.#restored.set(name, { restored, failed });
-    this.#change(name, {
+    const seconds = (performance.now() - this.#started) / 1000;
+    const remaining = remainingSeconds(read, this.#components.get(name)?.bytesTotal, seconds);
+    const figures = {
       bytes,
       documents: restored,
       failedDocuments: failed,
       collectionsDone: collections,
       collectionsTotal: collectionsInAll,
       bytesPerSecond: this.#perSecond(bytes),
-    });
+      ...(remaining === undefined ? {} : { remainingSeconds: remaining }),
+    };
+    this.#change(name, figures);
     this.#writer.progress(this.#status());
+    if (this.#logDue.get(name)?.() !== true) return;
+    const { bytesTotal, documentsTotal } = this.#components.get(name) ?? {};
+    this.#log.info({ component: name, ...figures, bytesTotal, documentsTotal }, 'progress');
   }
 
   async done(
@@ -94,7 +121,11 @@ export class RestoreReport {
   }
 
   #change(name: string, changes: Partial<Component>): void {
-    this.#components.set(name, { ...(this.#components.get(name) ?? { name }), ...changes });
+    const changed = { ...(this.#components.get(name) ?? { name }), ...changes };
+    if (changed.completionTime !== undefined) {
+      for (const expected of ['bytesTotal', 'documentsTotal', 'remainingSeconds'] as const) delete changed[expected];
+    }
+    this.#components.set(name, changed);
   }
 
   #end(): Pick<Component, 'completionTime' | 'durationSeconds'> {
