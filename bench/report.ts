@@ -57,11 +57,12 @@ export function table({ results, growths, peer, machine }: Report): string {
   const grown = growths.map(
     ({ megabytes, what, share }) => `| ${what} | ${megabytes / 1000} GB | ${(share * 100).toFixed(2)} % |`,
   );
-  const runs = results[0]?.ours.length ?? 0;
+  const runs = results.map(({ ours }) => ours.length);
+  const [fewest, most] = [Math.min(...runs), Math.max(...runs)];
   return [
     '# Benchmarks',
     '',
-    `Backstay beside ${peer}: ${runs} runs of each in alternation, from the start of the process to its end, on ${machine}.`,
+    `Backstay beside ${peer}: ${fewest === most ? most : `${fewest} to ${most}`} runs of each in alternation, from the start of the process to its end, on ${machine}.`,
     'Servers, repository and both contenders share the machine, so a ratio says more than a rate. `npm run bench -- --write` writes this page.',
     '',
     '![Ratios with their spread](benchmarks.svg)',

@@ -1,8 +1,9 @@
 /**
- * `npm run bench [-- --sizes 0.1,1,4] [-- --shards 1,2,4] [-- --runs 5] [-- --only WORD] [-- --write]`
+ * `npm run bench [-- --sizes 0.1,1,4] [-- --shards 1,2,4] [-- --runs 5] [-- --only WORD] [-- --add FILE] [-- --write]`
  *
  * Measures dumps and restores beside mongodump and mongorestore, whose paths MONGODUMP and MONGORESTORE have, or beside the driver's own
- * cursor and insertMany. Sizes are in gigabytes. More than one shard are dumped at the same time, in one process. `--write` writes
+ * cursor and insertMany. Sizes are in gigabytes. More than one shard are dumped at the same time, in one process. `--add` adds the runs to
+ * those of earlier times that a file has, of which the report is then made; with `--runs 0` it is made of them alone. `--write` writes
  * docs/benchmarks.md and its plot.
  */
 import { writeFile } from 'node:fs/promises';
@@ -12,11 +13,11 @@ import { parseArgs } from 'node:util';
 import { ROOT } from '../scripts/tools/cache.ts';
 import { tools } from '../scripts/tools/tool.ts';
 import { describeError } from '../src/api/errors.ts';
-import type { Growth } from './growth.ts';
 import { plot } from './plot.ts';
 import { type Report, table } from './report.ts';
+import { merged, type Results, readResults, writeResults } from './results.ts';
 import { peer, TASKS } from './tasks.ts';
-import { type Result, runTrial, type Trial } from './trial.ts';
+import { runTrial, type Trial } from './trial.ts';
 
 function numbers(list: string): number[] {
   const values = list.split(',').map(Number);
@@ -31,27 +32,28 @@ async function main(): Promise<void> {
       shards: { type: 'string', default: '1' },
       runs: { type: 'string', default: '3' },
       only: { type: 'string', default: '' },
+      add: { type: 'string', default: '' },
       write: { type: 'boolean', default: false },
     },
   });
   const [sizes, shards, runs] = [numbers(values.sizes), numbers(values.shards), Number(values.runs)];
-  const { restic } = await tools(['restic', 'mongod']);
   const opponent = peer(process.env);
   const tasks = TASKS.filter(({ title }) => title.toLowerCase().includes(values.only.toLowerCase()));
-  const trials: Trial[] = sizes.map((size) => ({ megabytes: size * 1000, shards: 1 }));
+  const trials: Trial[] = shards.includes(1) ? sizes.map((size) => ({ megabytes: size * 1000, shards: 1 })) : [];
   for (const count of shards.filter((number) => number > 1))
     trials.push({ megabytes: Math.max(...sizes) * 1000, shards: count });
-  const results: Result[] = [];
-  const growths: Growth[] = [];
+  const measured: Results = { results: [], growths: [] };
   const say = (line: string): void => console.error(line);
-  for (const trial of trials) {
-    const measured = await runTrial(trial, { runs, tasks, peer: opponent, restic, say });
-    results.push(...measured.results);
-    growths.push(...measured.growths);
+  for (const trial of runs === 0 ? [] : trials) {
+    const { restic } = await tools(['restic', 'mongod']);
+    const { results, growths } = await runTrial(trial, { runs, tasks, peer: opponent, restic, say });
+    measured.results.push(...results);
+    measured.growths.push(...growths);
   }
+  const all = values.add === '' ? measured : merged(await readResults(values.add), measured);
+  if (values.add !== '') await writeResults(values.add, all);
   const report: Report = {
-    results,
-    growths,
+    ...all,
     peer: opponent.name,
     machine: `${availableParallelism()} processors (${cpus()[0]?.model ?? 'unknown'}), Node.js ${process.versions.node}`,
   };
