@@ -10,7 +10,8 @@ const GATE = fileURLToPath(new URL('./gate.mjs', import.meta.url));
 const COMPLETE = 'complete';
 // How far the dump may be ahead of restic: it evens out the moments in which restic waits for an upload.
 const BUFFER_BYTES = 8 * 1024 * 1024;
-const GATE_VARIABLES = { RESTIC_PROGRESS_FPS: '0.1', NODE_OPTIONS: '' };
+/** restic says how far it is every five seconds. */
+const GATE_VARIABLES = { RESTIC_PROGRESS_FPS: '0.2', NODE_OPTIONS: '' };
 
 export interface StreamOptions {
   /** Name of the file inside the snapshot, such as dump.archive. */
@@ -40,6 +41,8 @@ export interface StreamSummary {
 export interface BackupStream {
   /** Bytes that were accepted so far. */
   readonly bytes: number;
+  /** Bytes that restic has read and looked up in the repository, as it said last. */
+  readonly processed: number;
   /** Rejects with the reason as soon as restic fails, also between two writes; resolves when restic ends well. */
   readonly ended: Promise<void>;
   /** Why restic is trying again at this moment, if it is. */
@@ -67,7 +70,7 @@ export async function startBackup(settings: ResticSettings, options: StreamOptio
   // Reading a large index or waiting for a lock takes its time; only a storage that does not answer is given up.
   const patience = patienceMs === undefined ? undefined : { doing, ms: patienceMs, fromFirstFailure: true };
   const restic = startRestic({ ...settings, env }, args, { channel: true, patience });
-  const summary = readSummary(restic);
+  const messages = readMessages(restic);
   const failure = restic.ended.then((ending) => {
     if (ending.exitCode === 0) return undefined;
     return restic.unreached() ?? uploadFailure(resticFailure(ending, doing, settings.location));
@@ -88,7 +91,7 @@ export async function startBackup(settings: ResticSettings, options: StreamOptio
     // The channel may be closed a moment before it is known why.
     if (gate === undefined) throw (await failure) ?? new BackstayError('ResticFailed', `restic never read ${filename}`);
     restic.reached();
-    return new ResticStream({ restic, channel, data: openPipe(gate), failure, summary, signal, stop });
+    return new ResticStream({ restic, channel, data: openPipe(gate), failure, messages, signal, stop });
   } catch (error) {
     stop();
     await restic.ended.catch(() => {});
@@ -102,7 +105,7 @@ interface Parts {
   channel: Duplex;
   data: Socket;
   failure: Promise<BackstayError | undefined>;
-  summary: () => StreamSummary | undefined;
+  messages: ResticMessages;
   signal: AbortSignal | undefined;
   stop: () => void;
 }
@@ -132,6 +135,10 @@ class ResticStream implements BackupStream {
     return this.#parts.restic.trouble();
   }
 
+  get processed(): number {
+    return this.#parts.messages.processed;
+  }
+
   async write(chunk: Uint8Array): Promise<void> {
     const { data } = this.#parts;
     if (data.destroyed) await this.#fail();
@@ -144,7 +151,7 @@ class ResticStream implements BackupStream {
   }
 
   async complete(): Promise<StreamSummary> {
-    const { data, channel, summary } = this.#parts;
+    const { data, channel, messages } = this.#parts;
     await new Promise<void>((resolve) => {
       data.once('close', resolve);
       data.end(() => resolve());
@@ -152,7 +159,7 @@ class ResticStream implements BackupStream {
     if (data.errored !== null) await this.#fail();
     channel.end(COMPLETE);
     await this.ended;
-    const result = summary();
+    const result = messages.summary;
     if (this.#aborted || result === undefined) {
       throw new BackstayError('UploadFailed', 'restic ended without the summary of a snapshot');
     }
@@ -216,19 +223,28 @@ function openPipe(gate: number): Socket {
   }
 }
 
-/** Picks the summary out of restic's lines of JSON. */
-function readSummary(restic: ResticProcess): () => StreamSummary | undefined {
-  let summary: StreamSummary | undefined;
+/** What restic has said so far. */
+interface ResticMessages {
+  processed: number;
+  summary?: StreamSummary;
+}
+
+/** Follows restic's lines of JSON: those of kind "status", and "summary" as the last. */
+function readMessages(restic: ResticProcess): ResticMessages {
+  const messages: ResticMessages = { processed: 0 };
   if (restic.child.stdout !== null) {
     onLines(restic.child.stdout, (line) => {
-      if (!line.includes('"summary"')) return;
+      const summary = line.includes('"summary"');
+      if (!summary && !line.includes('"status"')) return;
       const message: Record<string, unknown> = JSON.parse(line);
-      summary = {
+      messages.processed = Number((summary ? message.total_bytes_processed : message.bytes_done) ?? messages.processed);
+      if (!summary) return;
+      messages.summary = {
         snapshotID: String(message.snapshot_id),
         bytesProcessed: Number(message.total_bytes_processed),
         bytesAdded: Number(message.data_added_packed),
       };
     });
   }
-  return () => summary;
+  return messages;
 }

@@ -145,7 +145,10 @@ test('a stream of tiny pieces is whole, and one without a byte is refused', asyn
   const repository = await madeVolume(join(ground.folder, 'tiny-pieces'));
   assert.is((await failureOf(repository.backup([], stream))).code, 'UploadFailed');
   const pieces = Array.from({ length: 3000 }, (_, index) => Buffer.from(`${index},`));
-  const many = await repository.backup(pieces, stream);
+  const backup = await repository.startBackup(stream);
+  for (const piece of pieces) await backup.write(piece);
+  const many = await backup.complete();
+  assert.is(backup.processed, backup.bytes, 'restic said how far it is');
   assert.ok((await read(repository.dump(many.snapshotID, 'dump.archive'))).equals(Buffer.concat(pieces)));
 });
 

@@ -27,6 +27,7 @@ function fake(
     received: '',
     aborted: false,
     bytes: 0,
+    processed: 0,
     ended: Promise.resolve(),
     trouble: () => options.trouble,
     async write(chunk) {

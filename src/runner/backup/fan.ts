@@ -40,6 +40,11 @@ export class Fan {
     return this.#failed;
   }
 
+  /** Bytes that restic has worked off for each repository. */
+  get processed(): Record<string, number> {
+    return Object.fromEntries(Array.from(this.#branches, ([repository, { processed }]) => [repository, processed]));
+  }
+
   async write(chunk: Uint8Array): Promise<void> {
     await Promise.all(
       [...this.#branches].map(async ([repository, stream]) => {

@@ -12,7 +12,7 @@ import { LOG_PROGRESS_MS, secondsSince } from '../log.ts';
 import { archiveName, hostOf, snapshotTags } from '../tags.ts';
 import { BACKSTAY_VERSION } from '../version.ts';
 import { type ComponentDump, dumpComponent, type LockResult } from './component.ts';
-import { Fan, type FanOptions } from './fan.ts';
+import { type BranchResult, Fan, type FanOptions } from './fan.ts';
 import type { LockRecords } from './locks.ts';
 import { type Manifest, type ManifestComponent, writeManifest } from './manifest.ts';
 import { type BackupPlan, type ComponentPlan, planReading, type Wishes } from './plan.ts';
@@ -94,7 +94,7 @@ export async function runBackup(context: JobContext, parts: readonly Part[], req
     );
     const started = performance.now();
     const { dumped, balancerFailure } = await dumpAll(context, plan, streams, open, request);
-    const completed = await Promise.all(streams.map(({ fan }) => fan.complete()));
+    const completed = await completeAll(context, streams);
     const made: RunResult['made'] = [];
     await Promise.all(
       open.map(async (part) => {
@@ -117,6 +117,20 @@ export async function runBackup(context: JobContext, parts: readonly Part[], req
   } finally {
     // After a success there is nothing left to give up.
     await Promise.all(streams.map(({ fan }) => fan.abort()));
+  }
+}
+
+/** Waits until restic has stored what was read, which may take longer than the reading. The database is not locked any more. */
+async function completeAll({ log }: JobContext, streams: readonly Stream[]): Promise<BranchResult[][]> {
+  const waiting = setInterval(() => {
+    for (const { running, fan } of streams) {
+      log.info({ component: running.name, processed: fan.processed }, 'repositories take in what was read');
+    }
+  }, LOG_PROGRESS_MS);
+  try {
+    return await Promise.all(streams.map(({ fan }) => fan.complete()));
+  } finally {
+    clearInterval(waiting);
   }
 }
 
@@ -175,7 +189,9 @@ async function dumpAll(
             onProgress: (progress) => {
               const now = { ...running, ...figuresOf(progress, started) };
               for (const { report } of parts) report.progress(now);
-              if (logDue()) log.info({ component: running.name, ...figuresOf(progress, started) }, 'progress');
+              if (!logDue()) return;
+              const figures = figuresOf(progress, started);
+              log.info({ component: running.name, ...figures, processed: fan.processed }, 'progress');
             },
           });
         } catch (error) {
