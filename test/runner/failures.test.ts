@@ -163,7 +163,14 @@ test('a lock of somebody else is neither taken over nor released', async () => {
   for (const client of [first, second]) await client.db('admin').command({ fsync: 1, lock: true });
   try {
     const session = await scene.session('orders', ['volume']);
-    const { exitCode, result, output } = await scene.run(['backup', '--session', session]);
+    // a lock that nobody asks about: with both locked no write gets through
+    const { exitCode, result, output } = await scene.run([
+      'backup',
+      '--session',
+      session,
+      '--on-majority-stall',
+      'proceed',
+    ]);
     assert.is(exitCode, 4, output);
     assert.is(result?.code, 'LockRefused');
     assert.is((await lockedMembers()).length, 2);
