@@ -9,6 +9,8 @@ export interface AdmissionRequest {
   subResource: string;
   namespace: string;
   name: string;
+  /** Who asks. */
+  user: string;
   /** The object as it would be stored; null on DELETE. */
   object: unknown;
   /** The object as it is stored; null on CREATE. */
@@ -76,6 +78,7 @@ export function parseReview(body: unknown): AdmissionRequest | string {
     subResource: text(request.subResource),
     namespace: text(request.namespace),
     name: text(request.name),
+    user: isRecord(request.userInfo) ? text(request.userInfo.username) : '',
     object: request.object ?? null,
     oldObject: request.oldObject ?? null,
   };
@@ -103,7 +106,7 @@ export function answerFailure(uid: string, code: number, reason: string, message
 
 function refusal(request: AdmissionRequest, causes: Cause[]): StatusAnswer {
   const { kind, group } = request.kind;
-  const name = request.name || nameOf(request.object);
+  const name = request.name || nameOf(request.object ?? request.oldObject);
   const shown = causes.slice(0, SHOWN_CAUSES);
   const more = causes.length - shown.length;
   const words = shown.map(({ field, message }) => `${field}: ${message}`).join('; ');

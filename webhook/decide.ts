@@ -4,7 +4,7 @@ import type { BackupConfiguration } from '../src/api/generated/types.ts';
 import { isRecord } from '../src/api/json.ts';
 import type { Kind } from '../src/api/kinds.ts';
 import { review } from '../src/api/review.ts';
-import { warnAboutDeletion } from '../src/api/rules/deletion.ts';
+import { judgeDeletion } from '../src/api/rules/deletion.ts';
 import type { Draft, Lookup } from '../src/api/rules/rule.ts';
 import { soundParts } from '../src/api/structure.ts';
 import { schemaOfKind } from '../src/api/validation.ts';
@@ -15,7 +15,9 @@ const NOTHING: Decision = { causes: [], warnings: [], patch: [] };
 /** Judges a request. It is pure: a dry run and a real one are answered alike, and nothing is remembered. */
 export function validate(kind: Kind, request: AdmissionRequest, lookup: Lookup, now: Date): Decision {
   if (request.operation === 'DELETE') {
-    return { ...NOTHING, warnings: warnAboutDeletion(kind, request.oldObject, request.namespace, lookup) };
+    const { oldObject: object, namespace, user } = request;
+    const { causes, warnings } = judgeDeletion({ kind, object, namespace, lookup, user });
+    return { causes, warnings, patch: [] };
   }
   const { causes, warnings } = reviewRequest(kind, request, request.object, lookup, now);
   return { causes, warnings, patch: [] };

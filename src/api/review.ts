@@ -16,6 +16,7 @@ import { judgeRestoreSession } from './rules/restoresession.ts';
 import { judgeRetentionPolicy } from './rules/retentionpolicy.ts';
 import { type Lookup, NOTHING_KNOWN, type Rule } from './rules/rule.ts';
 import { judgeSnapshot } from './rules/snapshot.ts';
+import { soundLookup } from './sound-lookup.ts';
 import { soundParts } from './structure.ts';
 import { schemaOfKind, validateSchema } from './validation.ts';
 
@@ -94,7 +95,7 @@ function judgeParts(kind: Kind, whole: unknown, options: ReviewOptions): Verdict
     old,
     namespace: metadata.namespace ?? options.namespace ?? '',
     name: metadata.name ?? '',
-    lookup: options.lookup ?? NOTHING_KNOWN,
+    lookup: options.lookup === undefined ? NOTHING_KNOWN : soundLookup(options.lookup),
     now: options.now ?? new Date(),
   });
   return { causes: [...checkCelRules(schema, sound, old, ''), ...verdict.causes], warnings: verdict.warnings };

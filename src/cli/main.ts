@@ -15,6 +15,7 @@ export interface CommandModule {
 const COMMANDS: readonly { name: string; summary: string; load: () => Promise<CommandModule> }[] = [
   { name: 'dump', summary: 'write a database as an archive to standard output', load: () => import('./dump.ts') },
   { name: 'load', summary: 'load an archive from standard input into a database', load: () => import('./load.ts') },
+  { name: 'validate', summary: 'judge policies without a cluster', load: () => import('./validate.ts') },
   { name: 'job', summary: 'run inside a Job of the cluster', load: () => import('./job.ts') },
   { name: 'operator', summary: 'run the controllers', load: () => import('./operator.ts') },
   { name: 'webhook', summary: 'answer admission requests', load: () => import('./webhook.ts') },

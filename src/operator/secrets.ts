@@ -1,9 +1,10 @@
 /** What is known of a Secret without keeping it: whether it is there and has the keys that will be asked for. */
+
+import { consentRemedy, mayBeUsedFrom } from '../api/consent.ts';
 import type { BackupStorage } from '../api/generated/types.ts';
 import type { NamespacedName } from '../api/references.ts';
 import { Secrets } from '../kube/builtin.ts';
 import type { Client } from '../kube/client.ts';
-import { consentRemedy, mayBeUsedFrom } from './consent.ts';
 
 export type SecretFinding =
   | { state: 'unneeded'; version?: undefined }

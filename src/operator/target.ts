@@ -1,7 +1,8 @@
 /** The database that a configuration or a restore is about: who it is, and what must be read to reach it. Pure. */
+
+import { consentRemedy, mayBeUsedFrom } from '../api/consent.ts';
 import type { AppBinding, Target } from '../api/generated/types.ts';
 import { type ResolvedTarget, resolveTarget } from '../api/references.ts';
-import { consentRemedy, mayBeUsedFrom } from './consent.ts';
 
 /** What was found of a target. */
 export interface TargetFinding {

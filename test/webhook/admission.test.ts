@@ -11,6 +11,7 @@ import {
   configuration,
   type Loose,
   lookupOf,
+  namespace,
   repository,
   retention,
   SAMPLES,
@@ -185,14 +186,33 @@ test('a status subresource passes whatever it holds', async () => {
   assert.ok(allowed);
 });
 
-test('a deletion is never refused, and says what it does', async () => {
-  const doomed = { ...repository({ deletionPolicy: 'WipeOut' }) };
-  const { allowed, warnings } = await ask(
-    '/validate',
-    review(doomed, { operation: 'DELETE', object: null, oldObject: doomed }),
+test('a deletion that takes data with it is asked for twice', async () => {
+  const doomed = repository({ deletionPolicy: 'WipeOut' });
+  const deletion = (object: Loose, change: object = {}) =>
+    ask('/validate', review(object, { operation: 'DELETE', object: null, oldObject: object, ...change }));
+  const first = await deletion(doomed);
+  assert.is(first.allowed, false);
+  assert.is(first.status.code, 403);
+  assert.match(first.status.message, 'set the annotation backstay.dev/confirm-deletion: orders');
+  const annotations = { 'backstay.dev/confirm-deletion': 'orders' };
+  const second = await deletion({ ...doomed, metadata: { ...doomed.metadata, annotations } });
+  assert.ok(second.allowed);
+  assert.match(second.warnings[0], 'the data of Repository shop/orders would be removed');
+});
+
+test('what the garbage collector and a namespace that goes delete is never held up', async () => {
+  const doomed = repository({ deletionPolicy: 'WipeOut' });
+  for (const name of ['generic-garbage-collector', 'namespace-controller']) {
+    const userInfo = { username: `system:serviceaccount:kube-system:${name}` };
+    const change = { operation: 'DELETE', object: null, oldObject: doomed, userInfo };
+    assert.ok((await ask('/validate', review(doomed, change))).allowed, name);
+  }
+  const going = namespace('shop');
+  going.metadata.deletionTimestamp = '2026-11-23T12:00:00Z';
+  lookup = lookupOf(going, repository());
+  assert.ok(
+    (await ask('/validate', review(storage(), { operation: 'DELETE', object: null, oldObject: storage() }))).allowed,
   );
-  assert.ok(allowed);
-  assert.equal(warnings, ['deletionPolicy is WipeOut: the data of Repository shop/orders is removed from the storage']);
 });
 
 test('a dry run is answered like the real thing', async () => {

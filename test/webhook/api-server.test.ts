@@ -217,9 +217,15 @@ test('a dry run leaves nothing behind', async () => {
   assert.is(await client.get(BackupStorages, { namespace: 'shop', name: 'dry' }), undefined);
 });
 
-test('a deletion goes through with a warning', async () => {
+test('a deletion that takes data with it is refused until an annotation confirms it', async () => {
   await run(['apply'], repository({ deletionPolicy: 'WipeOut', path: 'doomed' }, 'doomed'));
-  const { code, stderr } = await kubectl(plane.kubeconfig, ['delete', 'repo', 'doomed', '-n', 'shop']);
+  const remove = ['delete', 'repo', 'doomed', '-n', 'shop'];
+  const refused = await kubectl(plane.kubeconfig, remove);
+  assert.is(refused.code, 1);
+  assert.match(refused.stderr, 'set the annotation backstay.dev/confirm-deletion: doomed');
+  const note = ['annotate', 'repo', 'doomed', '-n', 'shop', 'backstay.dev/confirm-deletion=doomed'];
+  await kubectl(plane.kubeconfig, note);
+  const { code, stderr } = await kubectl(plane.kubeconfig, remove);
   assert.is(code, 0, stderr);
   assert.match(stderr, 'Warning: deletionPolicy is WipeOut');
 });

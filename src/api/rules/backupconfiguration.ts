@@ -1,6 +1,6 @@
 import type { BackupConfiguration, BackupConfigurationSession } from '../generated/types.ts';
 import { sameValue } from '../json.ts';
-import { AppBindings, BackupConfigurations, BackupStorages, Repositories, RetentionPolicies } from '../kinds.ts';
+import { BackupConfigurations, BackupStorages, Repositories, RetentionPolicies } from '../kinds.ts';
 import { triggerCronJobName } from '../names.ts';
 import { formatName, resolveReference } from '../references.ts';
 import { didYouMean } from '../suggest.ts';
@@ -8,33 +8,21 @@ import { checkDuration } from './durations.ts';
 import { Findings } from './findings.ts';
 import { checkMounts } from './mounts.ts';
 import { checkRepositoryPath, isWithin, normalPath } from './places.ts';
+import { checkOtherConfigurations, type PlannedRepository, planRepository } from './planned.ts';
 import { checkPodTemplate } from './pod-template.ts';
-import { checkReference, findReferred } from './references.ts';
+import { checkReference } from './references.ts';
 import type { Draft, Rule, Subject } from './rule.ts';
 import { checkSchedule } from './schedule.ts';
+import { checkSecret, checkTarget } from './target.ts';
 import { checkAddonUse } from './tasks.ts';
 
 type Configuration = Subject<BackupConfiguration>;
-
-/** A repository as a session asks for it, with the place that it comes to lie in. */
-interface PlannedRepository {
-  path: string;
-  name: string;
-  backend: string | undefined;
-  directory: string;
-  encryptionSecret: unknown;
-  /** namespace/name of the BackupStorage, when the backend is known. */
-  storage: string | undefined;
-}
 
 /** Judges a BackupConfiguration. */
 export const judgeBackupConfiguration: Rule<BackupConfiguration> = (subject) => {
   const findings = new Findings();
   const { spec } = subject.object;
-  const target = spec?.target;
-  if (target?.kind !== 'MongoDB' && target?.apiGroup === 'backstay.dev') {
-    findReferred(findings, subject, AppBindings, target, 'spec.target');
-  }
+  checkTarget(findings, subject, spec?.target, 'spec.target');
   checkBackends(findings, subject);
   for (const [index, session] of (spec?.sessions ?? []).entries()) {
     checkSession(findings, subject, session, `spec.sessions[${index}]`);
@@ -70,6 +58,9 @@ function checkSession(
   checkAddonUse(findings, subject, session.addon, 'backupTasks', `${path}.addon`);
   checkDuration(findings, session.backupTimeout, `${path}.backupTimeout`);
   checkDuration(findings, session.retryConfig?.delay, `${path}.retryConfig.delay`);
+  for (const [index, { encryptionSecret }] of (session.repositories ?? []).entries()) {
+    checkSecret(findings, subject, encryptionSecret, `${path}.repositories[${index}].encryptionSecret`);
+  }
 }
 
 /** One Repository is one place with one password, and one place is one Repository, whoever asks for it. */
@@ -80,6 +71,7 @@ function checkRepositories(findings: Findings, subject: Configuration): void {
     for (const other of planned.slice(0, index)) checkPair(findings, repository, other);
     checkExisting(findings, subject, repository);
   }
+  checkOtherConfigurations(findings, subject, planned);
 }
 
 function plannedRepositories(findings: Findings, { object, namespace }: Configuration): PlannedRepository[] {
@@ -88,22 +80,15 @@ function plannedRepositories(findings: Findings, { object, namespace }: Configur
   for (const [sessionIndex, session] of (sessions ?? []).entries()) {
     for (const [index, { name, backend, directory, encryptionSecret }] of (session.repositories ?? []).entries()) {
       const path = `spec.sessions[${sessionIndex}].repositories[${index}]`;
+      if (name !== undefined && directory !== undefined) {
+        planned.push(planRepository({ path, name, backend, directory, encryptionSecret, backends, namespace }));
+      }
       const found = backends?.find((one) => one.name === backend);
       if (backend !== undefined && backends !== undefined && found === undefined) {
         const names = backends.flatMap((one) => one.name ?? []);
         const message = `there is no backend ${backend} in spec.backends; it has ${names.join(', ') || 'none'}`;
         findings.refuse(`${path}.backend`, 'FieldValueNotFound', message + didYouMean(backend, names));
       }
-      if (name === undefined || directory === undefined) continue;
-      const storage = found?.storageRef;
-      planned.push({
-        path,
-        name,
-        backend,
-        directory,
-        encryptionSecret: { namespace, ...encryptionSecret },
-        storage: storage?.name && formatName(resolveReference({ ...storage, name: storage.name }, namespace)),
-      });
     }
   }
   return planned;

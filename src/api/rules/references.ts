@@ -23,8 +23,8 @@ export function checkReference<T extends KubeObject & { spec: { usagePolicy?: Us
   const found = findReferred(findings, subject, type, reference, field);
   if (found === undefined) return undefined;
   const namespace = reference?.namespace ?? subject.namespace;
-  const labels = subject.lookup.get(Namespaces, undefined, subject.namespace)?.metadata.labels;
-  const known = subject.lookup.knows(Namespaces) ? (labels ?? {}) : undefined;
+  const home = subject.lookup.get(Namespaces, undefined, subject.namespace);
+  const known = home !== undefined || subject.lookup.knows(Namespaces) ? (home?.metadata.labels ?? {}) : undefined;
   if (allowsNamespace(found.spec.usagePolicy, namespace, subject.namespace, known) !== false) return found;
   const name = formatName({ namespace, name: reference?.name ?? '' });
   const message = `the usage policy of ${type.kind} ${name} does not allow namespace ${subject.namespace} to use it`;
@@ -40,10 +40,11 @@ export function findReferred<T extends KubeObject>(
   reference: DraftReference,
   field: string,
 ): T | undefined {
-  if (reference?.name === undefined || !lookup.knows(type)) return undefined;
+  if (reference?.name === undefined) return undefined;
   const inNamespace = type.namespaced ? (reference.namespace ?? namespace) : undefined;
   const found = lookup.get(type, inNamespace, reference.name);
   if (found !== undefined) return found;
+  if (!lookup.knows(type)) return undefined;
   const name =
     inNamespace === undefined ? reference.name : formatName({ namespace: inNamespace, name: reference.name });
   findings.warn(`${field}: ${type.kind} ${name} does not exist yet`);

@@ -5,6 +5,7 @@ import { Findings } from './findings.ts';
 import { checkRepositoryPath, normalPath } from './places.ts';
 import { checkReference } from './references.ts';
 import type { Rule } from './rule.ts';
+import { checkSecret } from './target.ts';
 
 /** Judges a Repository. */
 export const judgeRepository: Rule<Repository> = (subject) => {
@@ -12,6 +13,7 @@ export const judgeRepository: Rule<Repository> = (subject) => {
   const { spec } = subject.object;
   checkRepositoryPath(findings, spec?.path, 'spec.path');
   checkReference(findings, subject, BackupStorages, spec?.storageRef, 'spec.storageRef');
+  checkSecret(findings, subject, spec?.encryptionSecret, 'spec.encryptionSecret');
   const storage = spec?.storageRef?.name;
   if (spec?.path === undefined || storage === undefined) return findings;
   const place = formatName(resolveReference({ ...spec.storageRef, name: storage }, subject.namespace));

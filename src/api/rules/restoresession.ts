@@ -1,10 +1,11 @@
 import type { RestoreSession, RestoreSessionDataSource } from '../generated/types.ts';
-import { AppBindings, Repositories, Snapshots } from '../kinds.ts';
+import { Repositories, Snapshots } from '../kinds.ts';
 import { didYouMean } from '../suggest.ts';
 import { checkDuration } from './durations.ts';
 import { Findings } from './findings.ts';
 import { checkReference, findReferred } from './references.ts';
 import type { Draft, Rule, Subject } from './rule.ts';
+import { checkSecret, checkTarget } from './target.ts';
 import { checkAddonUse } from './tasks.ts';
 
 /** Name that stands for the newest good Snapshot of a Repository. */
@@ -18,10 +19,8 @@ const DATABASE = /^[^/\\. "$\0]{1,63}$/;
 export const judgeRestoreSession: Rule<RestoreSession> = (subject) => {
   const findings = new Findings();
   const { spec } = subject.object;
-  const target = spec?.target;
-  if (target?.kind !== 'MongoDB' && target?.apiGroup === 'backstay.dev') {
-    findReferred(findings, subject, AppBindings, target, 'spec.target');
-  }
+  checkTarget(findings, subject, spec?.target, 'spec.target');
+  checkSecret(findings, subject, spec?.dataSource?.encryptionSecret, 'spec.dataSource.encryptionSecret');
   if (spec?.dataSource !== undefined) {
     checkSnapshot(findings, subject, spec.dataSource);
     checkNamespaces(findings, spec.dataSource.namespaces);
@@ -79,6 +78,7 @@ function checkNamespaces(findings: Findings, namespaces: Draft<RestoreSessionDat
       }
     }
   }
+  checkSelection(findings, namespaces, path);
   const sources = new Map<string, number>();
   for (const [index, { from, to }] of (namespaces?.rename ?? []).entries()) {
     for (const [key, name] of Object.entries({ from, to })) {
@@ -86,12 +86,34 @@ function checkNamespaces(findings: Findings, namespaces: Draft<RestoreSessionDat
       const message = `"${name}" is no namespace; write it as database.collection, such as shop.orders`;
       findings.refuse(`${path}.rename[${index}].${key}`, 'FieldValueInvalid', message);
     }
+    if (from !== undefined && to !== undefined && from.endsWith('.*') !== to.endsWith('.*')) {
+      const message = 'from and to must both end in .*, or neither: one collection does not become all';
+      findings.refuse(`${path}.rename[${index}].to`, 'FieldValueInvalid', message);
+    }
+    if (from !== undefined && from === to) findings.warn(`${path}.rename[${index}]: "${from}" keeps its name`);
     if (to === undefined) continue;
     const first = sources.get(to);
     if (first === undefined) sources.set(to, index);
     else {
       const message = `${path}.rename[${first}] has this name already: two collections would become one`;
       findings.refuse(`${path}.rename[${index}].to`, 'FieldValueDuplicate', message);
+    }
+  }
+}
+
+/** A selection that leaves nothing restores nothing, and would still succeed. */
+function checkSelection(
+  findings: Findings,
+  namespaces: Draft<RestoreSessionDataSource>['namespaces'],
+  path: string,
+): void {
+  const { include = [], exclude = [] } = namespaces ?? {};
+  for (const [index, pattern] of exclude.entries()) {
+    const at = `${path}.exclude[${index}]`;
+    if (pattern === '*' || pattern === '*.*') {
+      findings.refuse(at, 'FieldValueInvalid', `"${pattern}" leaves nothing to restore`);
+    } else if (include.includes(pattern)) {
+      findings.refuse(at, 'FieldValueInvalid', `"${pattern}" is included too; nothing of it would be restored`);
     }
   }
 }

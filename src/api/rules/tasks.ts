@@ -5,7 +5,7 @@ import { Addons } from '../kinds.ts';
 import { checkParameters } from '../parameters.ts';
 import { didYouMean } from '../suggest.ts';
 import type { Findings } from './findings.ts';
-import { checkPodTemplate } from './pod-template.ts';
+import { checkContainer, checkPodTemplate } from './pod-template.ts';
 import { findReferred } from './references.ts';
 import type { Draft, Subject } from './rule.ts';
 
@@ -21,6 +21,7 @@ export function checkAddonUse(
 ): void {
   if (use === undefined) return;
   checkPodTemplate(findings, use.jobTemplate, `${path}.jobTemplate`);
+  checkContainer(findings, use.containerRuntimeSettings, `${path}.containerRuntimeSettings`);
   const addon = findReferred(findings, subject, Addons, use, `${path}.name`);
   if (addon === undefined) return;
   const tasks: AddonBackupTask[] = addon.spec[list] ?? [];

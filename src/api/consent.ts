@@ -5,7 +5,7 @@
  * policies and Repositories say who may use them in their usagePolicy; Secrets and AppBindings of others have no such field, and say it in
  * an annotation.
  */
-import type { ObjectMeta } from '../kube/resource.ts';
+import type { ObjectMeta } from './meta.ts';
 
 /** Namespaces that may use the object, separated by commas, or `*` for all. */
 export const ALLOWED_NAMESPACES_ANNOTATION = 'backstay.dev/allowed-namespaces';

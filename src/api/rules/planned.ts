@@ -1,0 +1,88 @@
+import type { BackupConfiguration } from '../generated/types.ts';
+import { BackupConfigurations, Repositories } from '../kinds.ts';
+import { formatName, resolveReference } from '../references.ts';
+import type { Findings } from './findings.ts';
+import { normalPath } from './places.ts';
+import type { Draft, Subject } from './rule.ts';
+
+/** A repository as a session asks for it, with the place that it comes to lie in. */
+export interface PlannedRepository {
+  /** Path of the field that asks for it. */
+  path: string;
+  name: string;
+  backend: string | undefined;
+  directory: string;
+  encryptionSecret: unknown;
+  /** namespace/name of the BackupStorage, when the backend is known. */
+  storage: string | undefined;
+}
+
+type Backends = Draft<BackupConfiguration['spec']['backends']>;
+
+interface Asked extends Omit<PlannedRepository, 'storage'> {
+  encryptionSecret: object | undefined;
+  backends: Backends | undefined;
+  namespace: string;
+}
+
+/** Where a repository comes to lie that a configuration asks for. */
+export function planRepository({ backends, namespace, ...asked }: Asked): PlannedRepository {
+  const storage = backends?.find(({ name }) => name === asked.backend)?.storageRef;
+  const name = storage?.name;
+  return {
+    ...asked,
+    encryptionSecret: { namespace, ...asked.encryptionSecret },
+    storage: name && formatName(resolveReference({ ...storage, name }, namespace)),
+  };
+}
+
+interface Claim {
+  repository: string;
+  storage: string;
+  folder: string;
+}
+
+// A configuration is looked at by the review of every other one.
+const claims = new WeakMap<BackupConfiguration, readonly Claim[]>();
+
+/** One place is one Repository: what another configuration asks for is as good as there, also before its Repository exists. */
+export function checkOtherConfigurations(
+  findings: Findings,
+  { lookup, namespace, name }: Subject<BackupConfiguration>,
+  planned: readonly PlannedRepository[],
+): void {
+  if (planned.length === 0) return;
+  for (const other of lookup.list(BackupConfigurations)) {
+    const home = other.metadata.namespace ?? '';
+    if ((home === namespace && other.metadata.name === name) || other.metadata.deletionTimestamp !== undefined)
+      continue;
+    for (const claim of claimsOf(other, home)) {
+      const same = planned.find(({ directory, storage }) => {
+        return storage === claim.storage && normalPath(directory) === claim.folder;
+      });
+      if (same === undefined || formatName({ namespace, name: same.name }) === claim.repository) continue;
+      // Once the Repository exists, it says so itself.
+      const [, repository = ''] = claim.repository.split('/');
+      if (lookup.get(Repositories, home, repository) !== undefined) continue;
+      const owner = formatName({ namespace: home, name: other.metadata.name ?? '' });
+      const message = `Repository ${claim.repository} of BackupConfiguration ${owner} is to have this directory`;
+      findings.refuse(`${same.path}.directory`, 'FieldValueDuplicate', `${message}; each needs one of its own`);
+    }
+  }
+}
+
+function claimsOf(configuration: BackupConfiguration, namespace: string): readonly Claim[] {
+  const known = claims.get(configuration);
+  if (known !== undefined) return known;
+  const { backends, sessions } = configuration.spec;
+  const found = sessions.flatMap(({ repositories }) =>
+    repositories.flatMap(({ name, backend, directory }): Claim[] => {
+      const storage = backends?.find((one) => one.name === backend)?.storageRef;
+      if (storage === undefined) return [];
+      const place = formatName(resolveReference(storage, namespace));
+      return [{ repository: formatName({ namespace, name }), storage: place, folder: normalPath(directory) }];
+    }),
+  );
+  claims.set(configuration, found);
+  return found;
+}
