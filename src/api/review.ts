@@ -79,14 +79,20 @@ interface Judgement extends Review {
 function judge(kind: Kind, object: unknown, options: ReviewOptions): Judgement {
   const { causes: schemaCauses, object: whole } = validateSchema(kind, object);
   const verdict = judgeParts(kind, whole, options);
-  const causes = [...schemaCauses, ...verdict.causes.filter((cause) => !isSaid(schemaCauses, cause))];
-  return { causes, warnings: verdict.warnings, schemaFails: schemaCauses.length > 0, schemaCauses };
+  const cel = verdict.cel.filter((cause) => !followsFrom(schemaCauses, cause));
+  const others = [...cel, ...verdict.causes].filter((cause) => !isSaid(schemaCauses, cause));
+  return {
+    causes: [...schemaCauses, ...others],
+    warnings: verdict.warnings,
+    schemaFails: schemaCauses.length > 0,
+    schemaCauses,
+  };
 }
 
-function judgeParts(kind: Kind, whole: unknown, options: ReviewOptions): Verdict {
+function judgeParts(kind: Kind, whole: unknown, options: ReviewOptions): Verdict & { cel: Cause[] } {
   const schema = schemaOfKind(kind);
   const sound = soundParts(schema, whole);
-  if (!isRecord(sound) || sound.spec === undefined) return { causes: [], warnings: [] };
+  if (!isRecord(sound) || sound.spec === undefined) return { causes: [], warnings: [], cel: [] };
   const metadata = metadataOf(whole);
   const old = options.old === undefined ? undefined : soundParts(schema, validateSchema(kind, options.old).object);
   const rule = RULES[kind] as unknown as Rule<unknown>;
@@ -98,12 +104,21 @@ function judgeParts(kind: Kind, whole: unknown, options: ReviewOptions): Verdict
     lookup: options.lookup === undefined ? NOTHING_KNOWN : soundLookup(options.lookup),
     now: options.now ?? new Date(),
   });
-  return { causes: [...checkCelRules(schema, sound, old, ''), ...verdict.causes], warnings: verdict.warnings };
+  return { causes: verdict.causes, warnings: verdict.warnings, cel: checkCelRules(schema, sound, old, '') };
 }
 
 /** Whether the schema has said the same of a field already, in other words. */
 function isSaid(schemaCauses: readonly Cause[], { field }: Cause): boolean {
   return schemaCauses.some((cause) => cause.field === field);
+}
+
+/** Whether a CEL rule misses a field only because the schema refuses what stands there. */
+function followsFrom(schemaCauses: readonly Cause[], { field }: Cause): boolean {
+  const reasons = ['FieldValueTypeInvalid', 'FieldValueRequired', 'FieldValueNotSupported'];
+  return schemaCauses.some((cause) => {
+    const child = cause.field.startsWith(`${field}.`) ? cause.field.slice(field.length + 1) : undefined;
+    return child !== undefined && /^\w+$/.test(child) && reasons.includes(cause.reason);
+  });
 }
 
 /** What makes a cause the same one before and after a change: where it is, what it says, and the value that it is about. */

@@ -28,7 +28,8 @@ export const judgePolicySync: Rule<PolicySync> = ({ object }) => {
 
 function checkUrl(findings: Findings, url: string, hasSecret: boolean): void {
   const parsed = URL.parse(url);
-  if (parsed === null || parsed.hostname === '') {
+  // The parser would take the first part of the path for the host that is missing.
+  if (parsed === null || parsed.hostname === '' || /^\w+:\/\/\//.test(url)) {
     findings.refuse(
       'spec.url',
       'FieldValueInvalid',
