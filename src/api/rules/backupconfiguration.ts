@@ -138,19 +138,31 @@ function checkExisting(
   }
 }
 
+// A configuration is looked at by the review of every other one.
+const cronJobs = new WeakMap<BackupConfiguration, readonly string[]>();
+
 /** Two sessions must not come to the same CronJob: configuration a with session b-c and configuration a-b with session c would. */
 function checkCronJobNames(findings: Findings, { object, namespace, name, lookup }: Configuration): void {
-  const taken = new Map<string, string>();
-  for (const { metadata, spec } of lookup.list(BackupConfigurations, namespace)) {
-    if (metadata.name === undefined || metadata.name === name) continue;
-    for (const session of spec.sessions) taken.set(triggerCronJobName(metadata.name, session.name), metadata.name);
-  }
+  const mine = new Map<string, string>();
   for (const [index, session] of (object.spec?.sessions ?? []).entries()) {
-    if (session.name === undefined) continue;
-    const cronJob = triggerCronJobName(name, session.name);
-    const other = taken.get(cronJob);
-    if (other === undefined) continue;
-    const message = `its CronJob would be ${cronJob}, as one of BackupConfiguration ${other} is called already`;
-    findings.refuse(`spec.sessions[${index}].name`, 'FieldValueDuplicate', message);
+    if (session.name !== undefined) mine.set(triggerCronJobName(name, session.name), `spec.sessions[${index}].name`);
   }
+  for (const other of lookup.list(BackupConfigurations, namespace)) {
+    if (other.metadata.name === name) continue;
+    for (const cronJob of cronJobsOf(other)) {
+      const field = mine.get(cronJob);
+      if (field === undefined) continue;
+      const message = `its CronJob would be ${cronJob}, as one of BackupConfiguration ${other.metadata.name} is called already`;
+      findings.refuse(field, 'FieldValueDuplicate', message);
+    }
+  }
+}
+
+function cronJobsOf(configuration: BackupConfiguration): readonly string[] {
+  const known = cronJobs.get(configuration);
+  if (known !== undefined) return known;
+  const { metadata, spec } = configuration;
+  const names = spec.sessions.map((session) => triggerCronJobName(metadata.name ?? '', session.name));
+  cronJobs.set(configuration, names);
+  return names;
 }

@@ -37,9 +37,9 @@ export function planRepository({ backends, namespace, ...asked }: Asked): Planne
 }
 
 interface Claim {
+  /** namespace/name. */
   repository: string;
-  storage: string;
-  folder: string;
+  place: string;
 }
 
 // A configuration is looked at by the review of every other one.
@@ -51,15 +51,14 @@ export function checkOtherConfigurations(
   { lookup, namespace, name }: Subject<BackupConfiguration>,
   planned: readonly PlannedRepository[],
 ): void {
-  if (planned.length === 0) return;
+  const places = new Map(planned.map((one) => [placeKey(one.storage, normalPath(one.directory)), one]));
+  if (places.size === 0) return;
   for (const other of lookup.list(BackupConfigurations)) {
     const home = other.metadata.namespace ?? '';
     if ((home === namespace && other.metadata.name === name) || other.metadata.deletionTimestamp !== undefined)
       continue;
     for (const claim of claimsOf(other, home)) {
-      const same = planned.find(({ directory, storage }) => {
-        return storage === claim.storage && normalPath(directory) === claim.folder;
-      });
+      const same = places.get(claim.place);
       if (same === undefined || formatName({ namespace, name: same.name }) === claim.repository) continue;
       // Once the Repository exists, it says so itself.
       const [, repository = ''] = claim.repository.split('/');
@@ -79,10 +78,15 @@ function claimsOf(configuration: BackupConfiguration, namespace: string): readon
     repositories.flatMap(({ name, backend, directory }): Claim[] => {
       const storage = backends?.find((one) => one.name === backend)?.storageRef;
       if (storage === undefined) return [];
-      const place = formatName(resolveReference(storage, namespace));
-      return [{ repository: formatName({ namespace, name }), storage: place, folder: normalPath(directory) }];
+      const place = placeKey(formatName(resolveReference(storage, namespace)), normalPath(directory));
+      return [{ repository: formatName({ namespace, name }), place }];
     }),
   );
   claims.set(configuration, found);
   return found;
+}
+
+/** A storage that is not known is none that another configuration could mean. */
+function placeKey(storage: string | undefined, folder: string): string {
+  return `${storage ?? ''} ${folder}`;
 }
