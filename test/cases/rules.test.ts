@@ -3,6 +3,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { defaultBackends } from '../../src/api/backends.ts';
 import type { Verdict } from '../../src/api/causes.ts';
+import { applyDefaults, missingDefaults } from '../../src/api/defaults.ts';
 import { review } from '../../src/api/review.ts';
 import { judgeDeletion } from '../../src/api/rules/deletion.ts';
 import type { InputFile } from '../../src/validate/files.ts';
@@ -30,6 +31,33 @@ for (const one of cases) {
     assert.equal(causesOf(byFiles.causes), one.causes, JSON.stringify(byFiles.causes));
     assert.ok(areWarnings(byFiles.warnings, one.warnings), JSON.stringify(byFiles.warnings));
   });
+}
+
+test('defaults are filled in once, and nothing that is written changes', () => {
+  for (const { title, kind, object } of cases) {
+    const filled = applyDefaults(kind, object);
+    assert.is(applyDefaults(kind, filled), filled, title);
+    assert.equal(missingDefaults(kind, filled), [], title);
+    assert.ok(holds(filled, object), title);
+  }
+});
+
+/** Whether everything of `part` is in `whole`, lists with the same items in the same order; a null may have become a default. */
+function holds(whole: unknown, part: unknown): boolean {
+  if (part === null) return true;
+  if (Array.isArray(part)) {
+    return (
+      Array.isArray(whole) && whole.length === part.length && part.every((item, index) => holds(whole[index], item))
+    );
+  }
+  if (typeof part !== 'object') return whole === part;
+  if (typeof whole !== 'object' || whole === null) return false;
+  const keys = Object.keys(part);
+  const kept = Object.keys(whole).filter((key) => Object.hasOwn(part, key));
+  return (
+    JSON.stringify(kept) === JSON.stringify(keys) &&
+    keys.every((key) => holds((whole as Loose)[key], (part as Loose)[key]))
+  );
 }
 
 function judge({ kind, operation, object, old, others }: Case): Verdict {

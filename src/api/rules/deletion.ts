@@ -35,13 +35,14 @@ export function judgeDeletion({ kind, object, namespace, lookup: given, user = '
   const findings = new Findings();
   const lookup = soundLookup(given);
   const spec = part(object, 'spec');
-  const { name, annotations } = part(object, 'metadata');
-  const self = namespace === '' ? String(name) : formatName({ namespace, name: String(name) });
+  const { name: written, annotations } = part(object, 'metadata');
+  const name = typeof written === 'string' ? written : '';
+  const self = namespace === '' ? name : formatName({ namespace, name });
   const say = (message: string, remedy: string): void => {
     const confirmed = isRecord(annotations) && annotations[CONFIRM_DELETION_ANNOTATION] === name;
     if (confirmed || CONTROLLERS.includes(user) || isGoing(namespace, lookup)) findings.warn(message);
     else {
-      const how = `${remedy} the annotation ${CONFIRM_DELETION_ANNOTATION}: ${String(name)}`;
+      const how = `${remedy} the annotation ${CONFIRM_DELETION_ANNOTATION}: ${name}`;
       findings.refuse('metadata', 'FieldValueForbidden', `${message}; ${how}`);
     }
   };
