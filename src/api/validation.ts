@@ -1,4 +1,4 @@
-import type { Cause } from './causes.ts';
+import { type Cause, quote } from './causes.ts';
 import { applyDefaults } from './defaults.ts';
 import { schemas } from './generated/schemas.js';
 import * as validators from './generated/validators.js';
@@ -71,7 +71,8 @@ export function validateSchema(kind: Kind, object: unknown): SchemaVerdict {
 export function kindOf(object: unknown): { kind: Kind } | { cause: Cause } {
   const name = isRecord(object) ? object.kind : undefined;
   if (typeof name === 'string' && Object.hasOwn(KINDS, name)) return { kind: name as Kind };
-  const message = `${String(name)} is no kind of Backstay${didYouMean(String(name), Object.keys(KINDS))}`;
+  const hint = typeof name === 'string' ? didYouMean(name, Object.keys(KINDS)) : '';
+  const message = `${typeof name === 'string' ? name : quote(name)} is no kind of Backstay${hint}`;
   return { cause: { field: 'kind', reason: 'FieldValueNotSupported', message } };
 }
 

@@ -62,7 +62,7 @@ export function wordComplaint(schema: Schema, object: unknown, complaint: Compla
     case 'enum': {
       const allowed = (node?.enum ?? []).map(String);
       const message = `${quote(value)} is not supported: it must be one of ${allowed.map((one) => one || '""').join(', ')}`;
-      return say('FieldValueNotSupported', message + didYouMean(String(value), allowed));
+      return say('FieldValueNotSupported', message + (typeof value === 'string' ? didYouMean(value, allowed) : ''));
     }
     case 'type':
       return say(

@@ -2,6 +2,9 @@ import { API_VERSION } from '../api/group.ts';
 import type { KubeObject, ResourceType } from '../api/meta.ts';
 import type { Lookup } from '../api/rules/rule.ts';
 
+/** An object that can be looked up. */
+export type Named = KubeObject & { apiVersion: string; kind: string; metadata: { name: string } };
+
 /** Objects by their names, as rules look them up. */
 export class ObjectSet implements Lookup {
   readonly #complete: boolean;
@@ -13,9 +16,10 @@ export class ObjectSet implements Lookup {
   }
 
   /** Adds an object. @returns the one of the same kind and name that was there, which stays */
-  add(object: KubeObject): KubeObject | undefined {
-    const kind = this.#kind(String(object.apiVersion), String(object.kind));
-    const key = keyOf(object.metadata.namespace, String(object.metadata.name));
+  add(object: Named): KubeObject | undefined {
+    const { apiVersion, kind: name, metadata } = object;
+    const kind = this.#kind(apiVersion, name);
+    const key = keyOf(metadata.namespace, metadata.name);
     const twin = kind.get(key);
     if (twin === undefined) kind.set(key, object);
     return twin;

@@ -11,7 +11,7 @@ import { soundLookup } from '../api/sound-lookup.ts';
 import { soundParts } from '../api/structure.ts';
 import { kindOf, schemaOfKind } from '../api/validation.ts';
 import type { InputFile } from './files.ts';
-import { ObjectSet } from './object-set.ts';
+import { type Named, ObjectSet } from './object-set.ts';
 import { readWritten, type WrittenObject } from './objects.ts';
 import type { Finding, Report } from './report.ts';
 
@@ -54,9 +54,7 @@ function readSet(files: readonly InputFile[], { namespace, complete }: ValidateO
     findings.push(...read.findings);
     for (const found of read.objects) {
       const written = { ...found, object: placed(found.object, namespace) };
-      const { metadata } = written.object;
-      const named = isRecord(metadata) && typeof metadata.name === 'string';
-      const twin = named ? lookup.add(written.object) : undefined;
+      const twin = isNamed(written.object) ? lookup.add(written.object) : undefined;
       if (!written.ours) {
         others++;
         continue;
@@ -70,6 +68,14 @@ function readSet(files: readonly InputFile[], { namespace, complete }: ValidateO
     }
   }
   return { objects, lookup, findings, others };
+}
+
+/** Whether an object has what others look it up by. */
+function isNamed(object: KubeObject): object is Named {
+  const { apiVersion, kind, metadata } = object;
+  const name = isRecord(metadata) ? metadata.name : undefined;
+  const namespace = isRecord(metadata) ? (metadata.namespace ?? '') : undefined;
+  return [apiVersion, kind, name, namespace].every((part) => typeof part === 'string');
 }
 
 /** The object in the namespace that it would be created in. */
@@ -89,7 +95,7 @@ function judge(
   const found = kindOf(written.object);
   if ('cause' in found) return [finding(written, 'error', 'kind', found.cause.reason, found.cause.message)];
   const { kind } = found;
-  const object = kind === 'BackupConfiguration' ? withBackends(written.object, lookup) : written.object;
+  const object = kind === 'BackupConfiguration' ? withBackends(written.object, namespace, lookup) : written.object;
   const { metadata } = object;
   const home = isRecord(metadata) ? textOf(metadata.namespace) : undefined;
   const name = isRecord(metadata) ? textOf(metadata.name) : undefined;
@@ -103,11 +109,12 @@ function judge(
 }
 
 /** The configuration with the backends that the mutating webhook would give it. */
-function withBackends(object: KubeObject, lookup: Lookup): KubeObject {
+function withBackends(object: KubeObject, home: string, lookup: Lookup): KubeObject {
   const { spec } = object as { spec?: unknown };
   if (!isRecord(spec) || Object.hasOwn(spec, 'backends')) return object;
   const sound = soundParts(schemaOfKind('BackupConfiguration'), object) as Draft<BackupConfiguration>;
-  const backends = defaultBackends(sound, String(object.metadata?.namespace), soundLookup(lookup));
+  const namespace = (isRecord(object.metadata) && textOf(object.metadata.namespace)) || home;
+  const backends = defaultBackends(sound, namespace, soundLookup(lookup));
   return backends === undefined ? object : ({ ...object, spec: { ...spec, backends } } as KubeObject);
 }
 

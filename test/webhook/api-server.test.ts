@@ -74,6 +74,11 @@ test.after(async () => {
   await plane?.[Symbol.asyncDispose]();
 });
 
+/** A repository as a session asks for it. */
+function repositoryOf(name: string): Loose {
+  return { name, backend: 's3', directory: name, encryptionSecret: { name: 'restic' } };
+}
+
 /** Runs kubectl with objects in a file. */
 async function run(args: string[], ...objects: Loose[]) {
   const file = join(plane.folder, 'objects.yaml');
@@ -169,7 +174,10 @@ test('objects may come in any order: what is missing is a warning', async () => 
 
 test('a storage that is not shared is forbidden to other namespaces', async () => {
   const object = configuration(
-    { backends: [{ name: 's3', storageRef: { name: 's3', namespace: 'shop' } }] },
+    {
+      backends: [{ name: 's3', storageRef: { name: 's3', namespace: 'shop' } }],
+      sessions: [session({ repositories: [repositoryOf('thief')] })],
+    },
     'thief',
     'vault',
   );
