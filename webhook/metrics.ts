@@ -18,7 +18,7 @@ export function createWebhookMetrics(registry: Registry): WebhookMetrics {
   const seconds = new Histogram({
     name: 'backstay_webhook_request_duration_seconds',
     help: 'How long the answer to an admission request took',
-    labelNames: ['webhook'],
+    labelNames: ['webhook', 'kind', 'operation', 'allowed'],
     buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
     registers,
   });
@@ -29,8 +29,9 @@ export function createWebhookMetrics(registry: Registry): WebhookMetrics {
   });
   return {
     reviewed({ allowed, ...labels }, duration) {
-      requests.inc({ ...labels, allowed: String(allowed) });
-      seconds.observe({ webhook: labels.webhook }, duration);
+      const all = { ...labels, allowed: String(allowed) };
+      requests.inc(all);
+      seconds.observe(all, duration);
     },
     certificateExpires: (time) => expiry.set(time.getTime() / 1000),
   };

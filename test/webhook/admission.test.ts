@@ -390,7 +390,10 @@ test('requests are counted by webhook, kind, operation and verdict', async () =>
     text,
     /backstay_webhook_requests_total\{webhook="validate",kind="BackupStorage",operation="CREATE",allowed="true"\} \d+/,
   );
-  assert.match(text, /backstay_webhook_request_duration_seconds_bucket\{le="0.005",webhook="mutate"\} \d+/);
+  assert.match(
+    text,
+    /backstay_webhook_request_duration_seconds_bucket\{le="0.005",webhook="validate",kind="BackupStorage",operation="CREATE",allowed="true"\} \d+/,
+  );
   assert.not.match(text, /kind="constructor"/);
 });
 
