@@ -15,7 +15,13 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const STAMP = join(ROOT, 'node_modules', '.backstay-installed');
 
 /** What a program of the project cannot do without, by the first part of its path: `lab` means a cluster on this machine. */
-const NEEDS = { 'test/lab/demo.ts': 'lab', test: 'parts', bench: 'parts', scripts: 'nothing' };
+const NEEDS = {
+  'test/lab/demo.ts': 'lab',
+  'test/e2e/chaos/run.ts': 'lab',
+  test: 'parts',
+  bench: 'parts',
+  scripts: 'nothing',
+};
 
 function stop(message) {
   console.error(message);

@@ -1,7 +1,7 @@
 // needs: own cluster
 // time-limit: 600s
 import { randomBytes } from 'node:crypto';
-import { chmod, readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Document, MongoClient } from 'mongodb';
 import { suite } from 'uvu';
@@ -13,9 +13,10 @@ import { takeGround } from '../lab/ground.ts';
 import { installBackstay, SYSTEM_NAMESPACE } from '../lab/install.ts';
 import { startKubernetes } from '../lab/kubernetes.ts';
 import { startMongod } from '../lab/mongod.ts';
+import { isOperator, isRunnerOf, processOf } from '../lab/pods.ts';
 import { until } from '../lab/process.ts';
 import { startReplicaSet } from '../lab/replica-set.ts';
-import { makeRepository } from '../lab/restic.ts';
+import { letAllWrite, makeRepository } from '../lab/restic.ts';
 import { startS3 } from '../lab/s3.ts';
 import { isOver, objectsIn } from './cluster.ts';
 import { bindingOf, configurationOf, namespaceOf, restoreOf, secretOf, storageOf } from './policy.ts';
@@ -101,7 +102,7 @@ flow('a standalone is backed up to a volume and restored', async () => {
   // Made as by another installation, with keys that cost little: a storage and a repository that are there already are taken as they are.
   await makeRepository(join(folder, MARKER_FOLDER), 'backstay');
   await makeRepository(join(folder, namespace, 'notes'), 'secret');
-  await chmodAll(folder);
+  await letAllWrite(folder);
   await cluster.apply([
     namespaceOf(namespace),
     secretOf(namespace, 'restic-password', { RESTIC_PASSWORD: 'secret' }),
@@ -124,9 +125,9 @@ flow('a session goes on when the operator dies and starts again in the middle of
   await secure.trigger('orders', 'nightly', 'operator-dies');
   await lockHeld('operator-dies');
   s3.faults.pause();
-  const pid = await processOf((words) => words.at(-1) === 'operator');
+  const pid = await processOf(ground.number, isOperator);
   process.kill(pid, 'SIGKILL');
-  await until('another operator runs', async () => (await processOf((words) => words.at(-1) === 'operator')) !== pid);
+  await until('another operator runs', async () => (await processOf(ground.number, isOperator)) !== pid);
   s3.faults.pass();
   assert.is((await secure.ended('operator-dies')).status?.phase, 'Succeeded');
   await cluster.kubectl(['-n', SYSTEM_NAMESPACE, 'rollout', 'status', 'deployment/backstay-operator', '--timeout=60s']);
@@ -140,8 +141,7 @@ flow(
     const member = await lockHeld('runner-dies');
     s3.faults.pause();
     assert.is(await isLocked(member), true, 'the member is locked while it is read');
-    const pid = await processOf((words) => words.includes('backup') && words.includes('--session=runner-dies'));
-    process.kill(pid, 'SIGKILL');
+    process.kill(await processOf(ground.number, isRunnerOf('runner-dies')), 'SIGKILL');
     s3.faults.pass();
     const failed = await secure.ended('runner-dies');
     assert.is(failed.status?.phase, 'Failed');
@@ -160,12 +160,6 @@ flow(
 
 flow.run();
 
-/** Lets whatever user a Pod runs as write. */
-async function chmodAll(folder: string): Promise<void> {
-  await chmod(folder, 0o777);
-  for (const entry of await readdir(folder, { recursive: true })) await chmod(join(folder, entry), 0o777);
-}
-
 /** Waits until a session's runner holds its lock; gives the member. */
 async function lockHeld(session: string): Promise<string> {
   const { status } = await secure.when('BackupSession', session, (now) => now.status?.locks?.[0]?.state === 'Held');
@@ -179,24 +173,6 @@ async function fillWithNoise(): Promise<void> {
   for (let batch = 0; batch < NOISE_DOCUMENTS; batch += 40) {
     await noise.insertMany(Array.from({ length: 40 }, () => ({ bytes: randomBytes(NOISE_BYTES - 64) })));
   }
-}
-
-/** The process of the lab's Pods whose command line is meant. */
-async function processOf(meant: (words: readonly string[]) => boolean): Promise<number> {
-  return until('the process runs', async () => {
-    for (const entry of await readdir('/proc')) {
-      if (!/^\d+$/.test(entry)) continue;
-      const words = (await readFile(`/proc/${entry}/cmdline`, 'utf8').catch(() => '')).split('\0').slice(0, -1);
-      if (words.some((word) => word.startsWith('/app/')) && meant(words) && (await isOurs(entry))) return Number(entry);
-    }
-    return undefined;
-  });
-}
-
-/** Whether a process belongs to this lab's cluster: another lab may run the same program. */
-async function isOurs(pid: string): Promise<boolean> {
-  const groups = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
-  return groups.includes(`backstay-lab-${ground.number}/`);
 }
 
 async function isLocked(member: string): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { createCipheriv, createHash, randomBytes, scryptSync } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 
@@ -41,6 +41,12 @@ export async function makeRepository(folder: string, password: string): Promise<
   await writeFile(join(folder, 'keys', createHash('sha256').update(key).digest('hex')), key);
   await writeFile(join(folder, 'config'), sealed({ version: 2, id, chunker_polynomial: POLYNOMIAL }, master));
   return id;
+}
+
+/** Lets whatever user a Pod runs as write to a folder and to all that is in it. */
+export async function letAllWrite(folder: string): Promise<void> {
+  await chmod(folder, 0o777);
+  for (const entry of await readdir(folder, { recursive: true })) await chmod(join(folder, entry), 0o777);
 }
 
 function keyOf(bytes: Buffer): Key {

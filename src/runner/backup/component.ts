@@ -68,11 +68,11 @@ export async function lockComponent(plan: ComponentPlan, options: LockOptions): 
     signal,
     onIntent: async (intent) => {
       intended = intent.member;
-      log.info({ component: name, member: intent.member }, 'lock written down');
       await locks.requested(name, intent);
+      log.info({ component: name, member: intent.member }, 'lock written down');
     },
   }).catch(async (error: unknown) => {
-    if (intended !== undefined) await strikeWhenSettled(intended, error, options);
+    if (intended !== undefined) await strikeWhenSettled(name, intended, error, options);
     throw error;
   });
   log.info({ component: name, member: lock.member, waitedSeconds: secondsSince(asked) }, 'member locked');
@@ -84,7 +84,7 @@ export async function lockComponent(plan: ComponentPlan, options: LockOptions): 
   let unlockFailure: BackstayError | undefined;
   const unlock = async (): Promise<void> => {
     watch.stop();
-    unlocking ??= unlockMember(lock, noted, options);
+    unlocking ??= unlockMember(name, lock, noted, options);
     unlockFailure = await unlocking;
   };
   const watch = watchLock(lock, {
@@ -110,6 +110,7 @@ export async function lockComponent(plan: ComponentPlan, options: LockOptions): 
 
 /** Unlocks and strikes the record out. What goes wrong is returned: the dump is none the worse for it. */
 async function unlockMember(
+  component: string,
   lock: HeldLock,
   noted: Promise<void>,
   options: LockOptions,
@@ -120,13 +121,13 @@ async function unlockMember(
     await lock.release();
   } catch (error) {
     const failure = toFailure(error, 'UnlockFailed');
-    log.error({ member, code: failure.code }, `still locked: ${describeError(failure)}`);
+    log.error({ component, member, code: failure.code }, `still locked: ${describeError(failure)}`);
     return failure;
   }
   const lockedSeconds = Math.round(lock.heldSeconds * 1000) / 1000;
-  log.info({ member, lockedSeconds }, `unlocked after ${lockedSeconds} s`);
+  log.info({ component, member, lockedSeconds }, `unlocked after ${lockedSeconds} s`);
   await noted;
-  await strike(member, options);
+  await strike(component, member, options);
   return undefined;
 }
 
@@ -202,7 +203,12 @@ function untilAborted(signal: AbortSignal): { promise: Promise<never>; forget: (
 }
 
 /** The record goes when the lock is certainly not ours: at once when the server said no, and when a late grant was given back. */
-async function strikeWhenSettled(member: string, error: unknown, options: LockOptions): Promise<void> {
+async function strikeWhenSettled(
+  component: string,
+  member: string,
+  error: unknown,
+  options: LockOptions,
+): Promise<void> {
   if (error instanceof LockNotGranted) {
     options.log.warn({ member }, 'the lock was not granted; waiting until it is certain that it is not held');
     const over = sleep(SETTLE_MS, 'unsettled' as const, { ref: false });
@@ -218,14 +224,17 @@ async function strikeWhenSettled(member: string, error: unknown, options: LockOp
       return;
     }
   }
-  await strike(member, options);
+  await strike(component, member, options);
 }
 
 /** A record that cannot be struck out does no harm: whoever looks at the member finds no lock of ours. */
-async function strike(member: string, { locks, log }: LockOptions): Promise<void> {
-  await locks.struck(member).catch((error: unknown) => {
-    log.warn({ member, error: String(error) }, 'the lock record could not be struck out');
-  });
+async function strike(component: string, member: string, { locks, log }: LockOptions): Promise<void> {
+  try {
+    await locks.struck(member);
+    log.info({ component, member }, 'lock struck out');
+  } catch (error) {
+    log.warn({ component, member, error: String(error) }, 'the lock record could not be struck out');
+  }
 }
 
 /** Keeps the code of a failure that has a telling one. */

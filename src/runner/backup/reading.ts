@@ -82,9 +82,15 @@ async function openCluster(plan: BackupPlan, cluster: ClusterTopology, options: 
     },
     balancer: {
       timeoutMS: options.balancerTimeoutMs,
-      onIntent: (record) => locks.balancerRequested(cluster.router, record),
+      async onIntent(record) {
+        await locks.balancerRequested(cluster.router, record);
+        log.info({}, 'balancer written down');
+      },
       onStopped: () => locks.balancerStopped(),
-      onRestored: () => locks.balancerStruck(),
+      async onRestored() {
+        await locks.balancerStruck();
+        log.info({}, 'balancer struck out');
+      },
     },
     cutTimeoutMS: options.cutTimeoutMs,
     signal,

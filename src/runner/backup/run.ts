@@ -95,6 +95,7 @@ export async function runBackup(context: JobContext, parts: readonly Part[], req
     const started = performance.now();
     const { dumped, balancerFailure } = await dumpAll(context, plan, streams, open, request);
     const completed = await completeAll(context, streams);
+    log.info({}, 'archives written');
     const made: RunResult['made'] = [];
     await Promise.all(
       open.map(async (part) => {

@@ -1,0 +1,102 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeError } from '../../../src/api/errors.ts';
+import type { BackupSession } from '../../../src/api/generated/types.ts';
+import { badEnd, foreignLocksGone, leftovers } from './checks.ts';
+import { holdAt } from './motion.ts';
+import { nameOf, type Point } from './points.ts';
+import { CONFIGURATION, type Scene } from './scene.ts';
+import { killAt, type Victim } from './victims.ts';
+
+export interface RoundResult {
+  victim: Victim;
+  point: string;
+  balancer: 'on' | 'off';
+  /** What died, in words. */
+  killed: string;
+  /** How the session ended: its phase and reason. */
+  ended: string;
+  /** Seconds from the return of the parts until nothing was left. */
+  cleanSeconds: number | undefined;
+  /** What is not as it should be; empty when all is. */
+  problems: string[];
+}
+
+/** How long it may take after the parts are back, in milliseconds. */
+const CLEAN_WITHIN_MS = 30_000;
+/** What a slow machine may take longer before it is given up, so that the time is known. */
+const GIVE_UP_MS = 90_000;
+
+let rounds = 0;
+
+/** Kills the victim right after a point of a backup, and looks at what becomes of it. */
+export async function playRound(scene: Scene, victim: Victim, point: Point, turn: number): Promise<RoundResult> {
+  rounds += 1;
+  const name = `${victim}-${rounds}`;
+  const result: RoundResult = {
+    victim,
+    point: nameOf(point),
+    balancer: point.balancer,
+    killed: '',
+    ended: '',
+    cleanSeconds: undefined,
+    problems: [],
+  };
+  try {
+    await play(scene, victim, point, turn, name, result);
+  } catch (error) {
+    result.problems.push(describeError(error));
+  }
+  return result;
+}
+
+async function play(
+  scene: Scene,
+  victim: Victim,
+  point: Point,
+  turn: number,
+  name: string,
+  result: RoundResult,
+): Promise<void> {
+  const { objects } = scene;
+  await scene.setBalancer(point.balancer);
+  const settings = await scene.settings();
+  await objects.trigger(CONFIGURATION, 'nightly', name);
+  const held = await holdAt(scene, name, point);
+  const death = await killAt(scene, victim, held, point, turn);
+  result.killed = death.what;
+  held.resume();
+  await death.revive();
+
+  const back = performance.now();
+  let session = await sessionOf(scene, name);
+  let left: string[] = [];
+  for (;;) {
+    session = await sessionOf(scene, name);
+    left = await leftovers(scene, session, settings);
+    if (left.length === 0 || performance.now() - back > GIVE_UP_MS) break;
+    await sleep(100);
+  }
+  const seconds = (performance.now() - back) / 1000;
+  result.problems.push(...left);
+  if (left.length === 0) result.cleanSeconds = seconds;
+  if (left.length === 0 && seconds * 1000 > CLEAN_WITHIN_MS)
+    result.problems.push(`clean after ${seconds.toFixed(1)} s`);
+  result.ended = endOf(session);
+  result.problems.push(...(await badEnd(scene, session, death.fatal)), ...(await foreignLocksGone(scene)));
+
+  const next = `${name}-next`;
+  await objects.trigger(CONFIGURATION, 'nightly', next);
+  const after = await objects.ended(next);
+  if (after.status?.phase !== 'Succeeded') result.problems.push(`the next session is ${endOf(after)}`);
+  const still = await leftovers(scene, after, settings);
+  result.problems.push(...still.map((what) => `after the next session ${what}`));
+}
+
+async function sessionOf({ objects }: Scene, name: string): Promise<BackupSession> {
+  return objects.when('BackupSession', name, () => true);
+}
+
+function endOf({ status }: BackupSession): string {
+  const condition = status?.conditions?.find((one) => one.type === 'Failed' && one.status === 'True');
+  return condition === undefined ? String(status?.phase) : `${status?.phase}: ${condition.reason}`;
+}
