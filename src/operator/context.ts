@@ -3,6 +3,7 @@
 import { defaultBackends } from '../api/backends.ts';
 import type { Cause } from '../api/causes.ts';
 import type { BackupConfiguration, BackupSession, Target } from '../api/generated/types.ts';
+import { heldBy } from '../api/held.ts';
 import { BackupStorages, type Kind, RetentionPolicies } from '../api/kinds.ts';
 import { resolveTarget } from '../api/references.ts';
 import { review } from '../api/review.ts';
@@ -132,6 +133,27 @@ function workingOn({ caches }: OperatorContext, target: string, besides: Claiman
         name: `${session.metadata.namespace}/${session.metadata.name}`,
       };
       if (!isEnded(session) && session.status?.job !== undefined && !isSame(claimant, besides)) return claimant;
+    }
+  }
+  return undefined;
+}
+
+/** A session that has ended, and what it has not given back yet. */
+export interface Unreleased {
+  /** namespace/name. */
+  session: string;
+  /** See heldBy. */
+  held: readonly string[];
+}
+
+/** The first BackupSession that has ended and holds something of a target still: whoever starts before it is released meets its release. */
+export function unreleasedOn({ caches }: OperatorContext, target: string | undefined): Unreleased | undefined {
+  if (target === undefined) return undefined;
+  for (const configuration of caches.configurations.byIndex('refs', `target:${target}`)) {
+    const key = `${configuration.metadata.namespace}/${configuration.metadata.name}`;
+    for (const session of caches.sessions.byIndex('configuration', key)) {
+      const held = isEnded(session) ? heldBy(session) : [];
+      if (held.length > 0) return { session: `${session.metadata.namespace}/${session.metadata.name}`, held };
     }
   }
   return undefined;

@@ -126,6 +126,21 @@ test_(
   sessionWorld({ rival: { kind: 'RestoreSession', name: 'shop/r' } }),
   { phase: 'Skipped', reason: 'RestoreRunning' },
 );
+test_(
+  'a session waits until the locks that another one left are released',
+  sessionWorld({ unreleased: { session: 'shop/other', held: ['db-1:27017'] } }),
+  { phase: 'Pending', reason: 'LocksHeld', says: /shop\/other.*db-1:27017/ },
+);
+test_(
+  'but not for ever: a member that cannot be released cannot be read either',
+  sessionWorld({ session: old, unreleased: { session: 'shop/other', held: ['db-1:27017'] } }),
+  { phase: 'Running' },
+);
+test_(
+  'it waits for a balancer however long that takes',
+  sessionWorld({ session: old, unreleased: { session: 'shop/other', held: ['balancer'] } }),
+  { phase: 'Pending', reason: 'LocksHeld', says: /balancer/ },
+);
 test_('a session waits a moment for its configuration', sessionWorld({ around: undefined }), {
   phase: 'Pending',
   reason: 'ConfigurationNotFound',

@@ -166,6 +166,7 @@ export function sessionWorld(change: Partial<SessionWorld> = {}): SessionWorld {
     around: around(),
     invalid: '',
     rival: undefined,
+    unreleased: undefined,
     snapshots: [],
     job: undefined,
     pods: [],

@@ -37,6 +37,7 @@ const restoreWorld = (change: Partial<RestoreWorld> = {}): RestoreWorld => ({
   findFunction: () => FUNCTION,
   namespaceLabels: {},
   rival: undefined,
+  unreleased: undefined,
   configurations: ['shop/orders'],
   job: undefined,
   pods: [],
@@ -85,6 +86,12 @@ const RESTORES: [string, Partial<RestoreWorld>, string, string][] = [
     { rival: { kind: 'RestoreSession', name: 'shop/r' } },
     'Pending',
     'AnotherSessionRunning',
+  ],
+  [
+    'waits until a balancer is put back that a backup stopped',
+    { unreleased: { session: 'shop/b', held: ['db-1:27017', 'balancer'] } },
+    'Pending',
+    'LocksHeld',
   ],
   ['without its Addon waits', { findAddon: () => undefined }, 'Pending', 'AddonNotFound'],
   [

@@ -1,8 +1,10 @@
 /** Whether a BackupSession may start: a pure decision. */
 import type { BackupConfigurationSession } from '../../api/generated/types.ts';
+import { BALANCER } from '../../api/held.ts';
 import { ownerReference } from '../../kube/apply.ts';
 import { problemsOf, type Surroundings, storageFindings } from '../backupconfiguration/problems.ts';
 import { type RepositoryWish, repositoryWishes } from '../backupconfiguration/repositories.ts';
+import { describeHeld } from './locks.ts';
 import type { Ending } from './status.ts';
 import type { SessionWorld } from './world.ts';
 
@@ -16,6 +18,8 @@ export type Admission =
  * session needs a moment for its repositories.
  */
 const PATIENCE_MS = 120_000;
+/** How soon it is looked again whether another session's locks are released. */
+const LOOK_AT_RELEASE_MS = 1000;
 
 export function admit(world: SessionWorld): Admission {
   const { session, around, invalid, rival, forgetting } = world;
@@ -60,6 +64,8 @@ export function admit(world: SessionWorld): Admission {
       'mend what is named there',
     );
   }
+  const waiting = waitForRelease(world);
+  if (waiting !== undefined) return waiting;
   if (forgetting.length > 0) {
     return {
       verdict: 'wait',
@@ -69,6 +75,19 @@ export function admit(world: SessionWorld): Admission {
   }
   const used = new Set(config.repositories.map((repository) => repository.name));
   return { verdict: 'start', around, config, wishes: wishes.filter((wish) => used.has(wish.name)) };
+}
+
+/**
+ * Nothing of an earlier session may be released in the middle of this one: its release would start the balancer while a sharded cluster is
+ * read, or undo a lock of this session for one of its own. A balancer must be back, whatever that takes. A member that cannot be released is
+ * one that cannot be reached or that is locked: this session will take another one, and backups must not stop for it.
+ */
+function waitForRelease({ session, unreleased, now }: SessionWorld): Admission | undefined {
+  if (unreleased === undefined) return undefined;
+  const waited = now.getTime() - Date.parse(session.metadata.creationTimestamp ?? now.toISOString());
+  if (!unreleased.held.includes(BALANCER) && waited >= PATIENCE_MS) return undefined;
+  const message = `waiting until what BackupSession ${unreleased.session} left is released: ${describeHeld(unreleased.held)}`;
+  return { verdict: 'wait', reason: 'LocksHeld', message, untilMs: LOOK_AT_RELEASE_MS };
 }
 
 function skip(reason: string, message: string): Admission {

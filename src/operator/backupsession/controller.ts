@@ -15,6 +15,8 @@ import {
   type OperatorContext,
   surroundings,
   targetOfSession,
+  type Unreleased,
+  unreleasedOn,
 } from '../context.ts';
 import { jobOutcome } from '../jobs/outcome.ts';
 import { createReconciler } from '../reconcile/reconciler.ts';
@@ -42,6 +44,7 @@ export function createBackupSessionController(context: OperatorContext): Control
       around: configuration === undefined ? undefined : surroundings(context, configuration),
       invalid: describeCauses(causes),
       rival: rivalOf(session),
+      unreleased: unreleasedFor(session),
       snapshots: await snapshotsOf(session, over && !isEnded(session) && session.status?.job !== undefined, signal),
       job,
       pods: own.pods,
@@ -95,6 +98,11 @@ export function createBackupSessionController(context: OperatorContext): Control
       return undefined;
     }
     return claimTarget(context, target, claimant);
+  }
+
+  function unreleasedFor(session: BackupSession): Unreleased | undefined {
+    const waits = !isEnded(session) && session.status?.job === undefined;
+    return waits ? unreleasedOn(context, targetOfSession(context, session)) : undefined;
   }
 
   /** Jobs that remove data from the repositories that the session writes to. */

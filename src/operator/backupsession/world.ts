@@ -2,6 +2,7 @@
 import type { BackupSession, Snapshot } from '../../api/generated/types.ts';
 import type { Job, Pod } from '../../kube/builtin.ts';
 import type { Surroundings } from '../backupconfiguration/problems.ts';
+import type { Unreleased } from '../context.ts';
 import type { JobSettings } from '../jobs/build.ts';
 
 export interface SessionWorld {
@@ -12,6 +13,8 @@ export interface SessionWorld {
   invalid: string;
   /** Whoever else works on the target at the moment. */
   rival: { kind: 'BackupSession' | 'RestoreSession'; name: string } | undefined;
+  /** Another session of the target that has ended and whose locks and balancer are not released yet. */
+  unreleased: Unreleased | undefined;
   /** The Snapshots of the session. */
   snapshots: readonly Snapshot[];
   /** The backup Job; undefined when there is none (the server was asked). */

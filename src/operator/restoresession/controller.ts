@@ -16,6 +16,7 @@ import {
   type OperatorContext,
   targetFor,
   targetOfSession,
+  unreleasedOn,
 } from '../context.ts';
 import { claimElsewhere } from '../jobs/volumes.ts';
 import { createReconciler } from '../reconcile/reconciler.ts';
@@ -56,6 +57,7 @@ export function createRestoreSessionController(context: OperatorContext): Contro
       findFunction: (name) => caches.functions.get(undefined, name),
       namespaceLabels: labelsOf(caches, namespace),
       rival: rivalOf(restore, targetKey(target.target)),
+      unreleased: ended ? undefined : unreleasedOn(context, targetKey(target.target)),
       configurations: caches.configurations
         .byIndex('refs', `target:${targetKey(target.target)}`)
         .map(keyOf)

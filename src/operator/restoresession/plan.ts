@@ -7,6 +7,7 @@
 import { timestamp } from '../../api/conditions.ts';
 import { parseDuration } from '../../api/durations.ts';
 import type { RestoreSessionStatus } from '../../api/generated/types.ts';
+import { BALANCER } from '../../api/held.ts';
 import { restoreJobName } from '../../api/names.ts';
 import { resolveReference } from '../../api/references.ts';
 import { Jobs } from '../../kube/builtin.ts';
@@ -122,6 +123,9 @@ function planPending(
       `waiting for BackupSession ${rival.name}, which reads the target; no other backup starts meanwhile`,
       world.configurations,
     );
+  }
+  if (world.unreleased?.held.includes(BALANCER) === true) {
+    return wait('LocksHeld', `waiting until BackupSession ${world.unreleased.session} has its balancer put back`);
   }
   return startRestore(world, status, conditions, deadline, {
     repository,

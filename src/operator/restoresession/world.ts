@@ -3,6 +3,7 @@ import type { Cause } from '../../api/causes.ts';
 import type { Addon, BackstayFunction, Repository, RestoreSession, Snapshot } from '../../api/generated/types.ts';
 import type { Job, Pod } from '../../kube/builtin.ts';
 import type { KubeObject } from '../../kube/resource.ts';
+import type { Unreleased } from '../context.ts';
 import type { JobSettings } from '../jobs/build.ts';
 import type { SecretFinding } from '../secrets.ts';
 import type { StorageFinding } from '../storages.ts';
@@ -23,6 +24,8 @@ export interface RestoreWorld {
   findFunction(name: string): BackstayFunction | undefined;
   namespaceLabels: Readonly<Record<string, string>> | undefined;
   rival: { kind: 'BackupSession' | 'RestoreSession'; name: string } | undefined;
+  /** A BackupSession of the target that has ended and whose locks and balancer are not released yet. */
+  unreleased: Unreleased | undefined;
   /** BackupConfigurations of the target, as namespace/name. */
   configurations: readonly string[];
   job: Job | undefined;
