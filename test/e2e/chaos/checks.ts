@@ -9,14 +9,21 @@ import { isLocked } from './victims.ts';
 /** What a session leaves behind at the moment, in words; empty when it has ended and nothing is left. */
 export async function leftovers(scene: Scene, session: BackupSession, settings: Document[]): Promise<string[]> {
   const [locked, now] = await Promise.all([lockedMembers(scene), scene.settings()]);
+  return [
+    ...unfinished(session),
+    ...locked.map((address) => `${address} is locked`),
+    ...(isDeepStrictEqual(now, settings) ? [] : [`config.settings is ${JSON.stringify(now)}`]),
+  ];
+}
+
+/** What a session says itself of what is not over or not released. */
+export function unfinished(session: BackupSession): string[] {
   const { phase, conditions = [] } = session.status ?? {};
   const unreleased = conditions.find(({ type, status }) => type === 'LocksReleased' && status === 'False');
   return [
     ...(isOver(phase) ? [] : [`the session is ${phase}`]),
-    ...locked.map((address) => `${address} is locked`),
     ...heldBy(session).map((name) => `${name} is recorded`),
     ...(unreleased === undefined ? [] : [`LocksReleased is False: ${unreleased.message}`]),
-    ...(isDeepStrictEqual(now, settings) ? [] : [`config.settings is ${JSON.stringify(now)}`]),
   ];
 }
 

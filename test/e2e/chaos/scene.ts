@@ -98,6 +98,7 @@ async function raise(ground: Ground): Promise<Scene> {
         .toArray(),
     async [Symbol.asyncDispose]() {
       await Promise.allSettled([config, ...members.map(({ client }) => client)].map((client) => client.close()));
+      await lab.stop();
       await ground.stop();
     },
   };
