@@ -5,7 +5,7 @@ import { readServerFacts } from './catalog.ts';
 import { hostsOf, type MongoEndpoint, openClient } from './connection.ts';
 import { abortError, isUnauthorized, mongoFailure, throwIfAborted } from './errors.ts';
 import { RELEASE_MS, releaseOurs, unlockWithRetries } from './lock/release.ts';
-import { boundsAcquisition, readLockState, requireFree, unlockOnce } from './lock/state.ts';
+import { boundsAcquisition, countUnlocks, readLockState, requireFree, unlockOnce } from './lock/state.ts';
 
 /**
  * An fsync lock counts in the memory of one mongod process: it has no owner and no end of its own, and outlives whoever took it. So what
@@ -22,6 +22,8 @@ export interface LockIntent {
   afterOperation?: number;
   /** The number of the lock's operation, known once the lock is held. */
   lockOperation?: number;
+  /** How many unlocks the process had seen by then. */
+  unlocksBefore?: number;
 }
 
 export interface LockOptions {
@@ -250,6 +252,8 @@ async function hold(
   try {
     const [state, { lastApplied }] = [await readLockState(spare), await readServerFacts(client)];
     if (state.worker !== undefined) intent = { ...asked, lockOperation: state.worker };
+    const unlocksBefore = await countUnlocks(spare);
+    if (unlocksBefore !== undefined) intent = { ...intent, unlocksBefore };
     const held = intent;
     return {
       member: name,
@@ -295,7 +299,8 @@ export type LeftoverOutcome = 'released' | 'notLocked' | 'memberRestarted' | 'no
  * Releases what a process left that wrote down an intent and died: it unlocks once, and only when the same mongod process is still
  * locked by what can be that lock. A lock that is still waited for on the server is awaited.
  *
- * @throws BackstayError UnlockFailed when a lock neither comes nor goes in time; what openClient throws
+ * @throws BackstayError UnlockFailed when a lock neither comes nor goes in time; LockUnclear when somebody else has locked the member as
+ *   well and it was unlocked once, by the dead process or by them; what openClient throws
  */
 export async function releaseLeftover(
   endpoint: MongoEndpoint,

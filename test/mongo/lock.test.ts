@@ -268,6 +268,17 @@ test('exactly one count of a lock is released', async () => {
   assert.is(await unlock(), 0);
 });
 
+test("somebody else's lock stays when ours was given back but not struck out", async () => {
+  const { held } = await leftover();
+  assert.is(await lockAsSomebodyElse(), 2);
+  assert.is(await unlock(), 1, 'ours, before its holder died');
+  const error = await failure(releaseLeftover(endpoint, held));
+  assert.is(error.code, 'LockUnclear');
+  assert.match(error.remedy ?? '', /fsyncUnlock/);
+  assert.is(await unlock(), 0, 'theirs');
+  assert.is(await releaseLeftover(endpoint, held), 'notLocked');
+});
+
 test('a lock that was there before the intent is not released', async () => {
   await lockAsSomebodyElse();
   const intent = intents[0] as LockIntent;

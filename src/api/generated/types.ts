@@ -959,6 +959,10 @@ export interface BackupSessionStatusLock {
    * Number of the lock's operation on the server, known once it is held.
    */
   lockOperation?: number;
+  /**
+   * How many unlocks the server had seen when the lock was held. One more of them makes it unclear whose lock is left.
+   */
+  unlocksBefore?: number;
 }
 /**
  * The balancer of a sharded cluster, while the run keeps it from working. It is written down before the balancer is stopped and struck out after it is as it was.

@@ -3,7 +3,7 @@ import { type MongoClient, MongoServerError } from 'mongodb';
 import { BackstayError, describeError } from '../../api/errors.ts';
 import { throwIfAborted } from '../errors.ts';
 import type { LeftoverOutcome, LockIntent } from '../lock.ts';
-import { type LockState, readLockState, unlockOnce } from './state.ts';
+import { countUnlocks, type LockState, readLockState, unlockOnce } from './state.ts';
 
 /** How long an unlock goes on being tried; whoever keeps the intent tries for longer. */
 export const RELEASE_MS = 30_000;
@@ -40,6 +40,19 @@ function isOurs(state: LockState, { afterOperation, lockOperation }: LockIntent)
   return afterOperation === undefined || state.worker > afterOperation;
 }
 
+/**
+ * Locks of several holders are one number on the server. When there was an unlock since ours was held, and the member is locked still, then
+ * either we have unlocked and died before that was written down, or somebody else has locked and unlocked: nobody can tell which.
+ */
+async function requireStillHeld(client: MongoClient, { member, unlocksBefore }: LockIntent): Promise<void> {
+  if (unlocksBefore === undefined) return;
+  const unlocks = (await countUnlocks(client)) ?? unlocksBefore;
+  if (unlocks <= unlocksBefore) return;
+  throw new BackstayError('LockUnclear', `${member} is locked by somebody else too, and may not be by us any more`, {
+    remedy: `when the other one has unlocked ${member} and it still is locked, run db.fsyncUnlock() on it`,
+  });
+}
+
 /** Unlocks once. @returns false in the moment in which a lock is being granted: it shows already, and does not count yet */
 async function unlockIfCounted(client: MongoClient): Promise<boolean> {
   try {
@@ -67,7 +80,10 @@ export async function releaseOurs(
     if (state.processId !== intent.processId) return 'memberRestarted';
     if (!state.locked && !state.waiting) return 'notLocked';
     if (!isOurs(state, intent)) return 'notOurs';
-    if (state.locked && (await unlockIfCounted(client))) return 'released';
+    if (state.locked) {
+      await requireStillHeld(client, intent);
+      if (await unlockIfCounted(client)) return 'released';
+    }
     if (performance.now() > deadline) {
       throw new BackstayError('UnlockFailed', `${intent.member} still waits for a lock that nobody needs`, {
         remedy: `end what it waits for, or restart ${intent.member}`,

@@ -52,6 +52,23 @@ export async function readLockState(client: MongoClient): Promise<LockState> {
   }
 }
 
+/**
+ * How many unlocks have succeeded since the server's process began, whoever asked for them; undefined when the user may not see it. (Source:
+ * serverStatus, metrics.commands.)
+ */
+export async function countUnlocks(client: MongoClient): Promise<number | undefined> {
+  try {
+    // Sections that cost something, or wait, are left out.
+    const status = { serverStatus: 1, repl: 0, locks: 0, wiredTiger: 0, tcmalloc: 0, sharding: 0, transactions: 0 };
+    const { metrics } = await client.db('admin').command(status);
+    const { total, failed } = metrics?.commands?.fsyncUnlock ?? {};
+    return total === undefined ? undefined : Number(total) - Number(failed ?? 0);
+  } catch (error) {
+    if (isUnauthorized(error)) return undefined;
+    throw mongoFailure(error, 'ask how often the server was unlocked');
+  }
+}
+
 /** @throws BackstayError LockRefused when somebody holds the lock of a member, or waits for it */
 export function requireFree(member: string, { locked, waiting }: LockState): void {
   if (!locked && !waiting) return;

@@ -134,7 +134,7 @@ export function balancerRecordOf({
 }
 
 function recordOf(
-  { member, processId, requestedAt, afterOperation, lockOperation }: LockIntent,
+  { member, processId, requestedAt, afterOperation, lockOperation, unlocksBefore }: LockIntent,
   more: Pick<BackupSessionStatusLock, 'state'> & { component: string; holder: string },
 ): BackupSessionStatusLock {
   return {
@@ -143,18 +143,20 @@ function recordOf(
     requestedAt,
     ...(afterOperation === undefined ? {} : { afterOperation }),
     ...(lockOperation === undefined ? {} : { lockOperation }),
+    ...(unlocksBefore === undefined ? {} : { unlocksBefore }),
     ...more,
   };
 }
 
 /** What a record says that was asked for. */
 export function intentOf(record: BackupSessionStatusLock): LockIntent {
-  const { member, processID = '', requestedAt, afterOperation, lockOperation } = record;
+  const { member, processID = '', requestedAt, afterOperation, lockOperation, unlocksBefore } = record;
   return {
     member,
     processId: processID,
     requestedAt,
     ...(afterOperation === undefined ? {} : { afterOperation }),
     ...(lockOperation === undefined ? {} : { lockOperation }),
+    ...(unlocksBefore === undefined ? {} : { unlocksBefore }),
   };
 }
