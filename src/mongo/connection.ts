@@ -90,7 +90,8 @@ function makeClient(endpoint: MongoEndpoint, options: OpenOptions): MongoClient 
     // what the connection string says of it counts
     ...(/[?&]serverSelectionTimeoutMS=/i.test(uri) ? {} : { serverSelectionTimeoutMS: timeoutMS }),
     ...(/[?&]connectTimeoutMS=/i.test(uri) ? {} : { connectTimeoutMS: timeoutMS }),
-    ...(answerMS === undefined ? {} : { socketTimeoutMS: answerMS }),
+    // whoever does not wait for an answer tries again by himself
+    ...(answerMS === undefined ? {} : { socketTimeoutMS: answerMS, retryReads: false }),
     ...tlsSettings(endpoint),
     ...credentialSettings(endpoint),
   };

@@ -4,7 +4,8 @@ import { BackstayError, describeError } from '../api/errors.ts';
 import { readServerFacts } from './catalog.ts';
 import { hostsOf, type MongoEndpoint, openClient } from './connection.ts';
 import { abortError, isUnauthorized, mongoFailure, throwIfAborted } from './errors.ts';
-import { RELEASE_MS, releaseOurs, unlockWithRetries } from './lock/release.ts';
+import { BehindFence, fence } from './lock/fence.ts';
+import { releaseOurs, releaseWithRetries, unlockWithRetries } from './lock/release.ts';
 import { boundsAcquisition, countUnlocks, readLockState, requireFree, unlockOnce } from './lock/state.ts';
 
 /**
@@ -71,7 +72,7 @@ const DEFAULT_TIMEOUT_MS = 60_000;
 const GRACE_MS = 5000;
 const RETRY_MS = 250;
 /** Unlocking never waits for ever for an answer, nor for a login to a locked server: it is tried again on another connection. */
-const UNLOCKING = { appName: 'backstay unlock', answerMS: 10_000 } as const;
+const UNLOCKING = { appName: 'backstay unlock', answerMS: 5000 } as const;
 
 /**
  * Locks a member against writes, so that it stands still while it is read.
@@ -95,6 +96,7 @@ export async function lockMember(endpoint: MongoEndpoint, options: LockOptions):
   let keepOpen = false;
   try {
     const { version } = await readServerFacts(client);
+    let throughFence = fence(client);
     const before = await readLockState(spare);
     requireFree(name, before);
     const intent: LockIntent = {
@@ -111,13 +113,18 @@ export async function lockMember(endpoint: MongoEndpoint, options: LockOptions):
     let command: Promise<Document>;
     let outcome: Outcome;
     do {
-      command = client.db('admin').command({
+      command = throughFence({
         fsync: 1,
         lock: true,
         ...(bounded ? { forBackup: true, fsyncLockAcquisitionTimeoutMillis: timeoutMS } : {}),
       });
       outcome = await firstOf(command, bounded ? timeoutMS + GRACE_MS : timeoutMS, signal);
-    } while (hasJustJoined(outcome) && performance.now() < deadline && (await pause(signal)));
+      if (wasNotSent(outcome)) {
+        throughFence = fence(client);
+        if ((await readLockState(spare)).processId !== intent.processId) throw restarted(name);
+      }
+    } while (mayAskAgain(outcome) && performance.now() < deadline && (await pause(signal)));
+    if (wasNotSent(outcome)) throw restarted(name);
     if (outcome.kind === 'failed' && outcome.error instanceof MongoServerError) {
       // the server's own no: nothing is held
       throwIfAborted(signal);
@@ -147,6 +154,17 @@ const hasJustJoined = (outcome: Outcome): boolean =>
   outcome.kind === 'failed' &&
   outcome.error instanceof MongoServerError &&
   /stable timestamp is less than the initial data/i.test(outcome.error.message);
+
+/** Nothing reached the server, whose process may be another one than the intent says. */
+const wasNotSent = (outcome: Outcome): boolean => outcome.kind === 'failed' && outcome.error instanceof BehindFence;
+
+const mayAskAgain = (outcome: Outcome): boolean => hasJustJoined(outcome) || wasNotSent(outcome);
+
+function restarted(name: string): BackstayError {
+  return new BackstayError('LockLost', `${name} was restarted before it was locked`, {
+    remedy: 'run the backup again',
+  });
+}
 
 /** @returns whether another try is wanted */
 async function pause(signal: AbortSignal | undefined): Promise<boolean> {
@@ -219,8 +237,8 @@ async function settle(command: Promise<unknown>, spare: MongoClient, intent: Loc
     await command;
   } catch (error) {
     if (error instanceof MongoServerError) return;
-    // the answer is lost: the lock may be there, or come
-    await releaseOurs(spare, intent, RELEASE_MS);
+    // the answer is lost: the lock may be there, or come; and the server may have to come back first
+    await releaseWithRetries(spare, intent);
     return;
   }
   await unlockWithRetries(spare, intent);

@@ -180,6 +180,46 @@ test('a server that restarted under the lock is found out, and released without 
   assert.is(await unlock(), 0);
 });
 
+test('a server that restarts between the intent and the lock is not locked: nobody would know of it', async () => {
+  const error = await failure(
+    lockMember(
+      endpoint,
+      options({
+        onIntent: async () => {
+          await secondary.kill('SIGKILL');
+          await secondary.start();
+          await set.settled();
+        },
+      }),
+    ),
+  );
+  assert.is(error.code, 'LockLost');
+  if (error instanceof LockNotGranted) await error.settled;
+  assert.is(await isLocked(), false);
+});
+
+test('a server that dies while it is being locked needs nothing once it is back', async () => {
+  const error = await failure(
+    lockMember(
+      endpoint,
+      options({
+        onIntent: async () => {
+          secondary.process.signal('SIGSTOP');
+          setTimeout(async () => {
+            await secondary.kill('SIGKILL');
+            await secondary.start();
+          }, 200);
+        },
+      }),
+    ),
+  );
+  assert.is(error.code, 'LockLost');
+  assert.instance(error, LockNotGranted);
+  await (error as LockNotGranted).settled;
+  await set.settled();
+  assert.is(await isLocked(), false);
+});
+
 test('a user without the privilege is told what is missing', async () => {
   await primary.db('admin').command({ createUser: 'reader', pwd: 'reader', roles: ['backup', 'clusterMonitor'] }, {});
   await until('the user is on the member', async () => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type MongoClient, MongoServerError } from 'mongodb';
-import { BackstayError, describeError } from '../../api/errors.ts';
+import { BackstayError, describeError, errorCode } from '../../api/errors.ts';
 import { throwIfAborted } from '../errors.ts';
 import type { LeftoverOutcome, LockIntent } from '../lock.ts';
 import { countUnlocks, type LockState, readLockState, unlockOnce } from './state.ts';
@@ -28,6 +28,19 @@ export async function unlockWithRetries(client: MongoClient, intent: LockIntent)
           cause: error,
         });
       }
+      await sleep(RETRY_MS);
+    }
+  }
+}
+
+/** releaseOurs, over and over while the server cannot be reached or does not answer. */
+export async function releaseWithRetries(client: MongoClient, intent: LockIntent): Promise<LeftoverOutcome> {
+  const deadline = performance.now() + RELEASE_MS;
+  for (;;) {
+    try {
+      return await releaseOurs(client, intent, deadline - performance.now());
+    } catch (error) {
+      if (performance.now() > deadline || errorCode(error) === 'LockUnclear') throw error;
       await sleep(RETRY_MS);
     }
   }

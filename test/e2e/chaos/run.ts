@@ -1,12 +1,13 @@
 /**
- * `npm run chaos [-- --points 20] [-- --victim runner,operator,both,mongod]`
+ * `npm run chaos [-- --points 20] [-- --victim runner,operator,both,mongod] [-- --step WORDS]`
+ * `--step` leaves the points out that do not have the words in their name.
  *
  * Kills a victim right after every step of a sharded backup that is recorded, and looks whether anything is left behind.
  */
 import { parseArgs } from 'node:util';
 import { tools } from '../../../scripts/tools/tool.ts';
 import { describeError } from '../../../src/api/errors.ts';
-import { POINTS, spread } from './points.ts';
+import { nameOf, POINTS, spread } from './points.ts';
 import { playRound, type RoundResult } from './round.ts';
 import { openScene } from './scene.ts';
 import { VICTIMS, type Victim } from './victims.ts';
@@ -15,6 +16,7 @@ async function main(): Promise<number> {
   const { values } = parseArgs({
     options: {
       points: { type: 'string', default: String(POINTS.length) },
+      step: { type: 'string', default: '' },
       victim: { type: 'string', default: VICTIMS.join(',') },
     },
   });
@@ -26,6 +28,7 @@ async function main(): Promise<number> {
   const results: RoundResult[] = [];
   for (const victim of victims) {
     for (const [turn, point] of spread(count).entries()) {
+      if (!nameOf(point).includes(values.step)) continue;
       const result = await playRound(scene, victim, point, turn);
       results.push(result);
       console.log(lineOf(result));
