@@ -7,6 +7,7 @@ import { type Ground, takeGround } from '../../lab/ground.ts';
 import { installBackstay } from '../../lab/install.ts';
 import { startKubernetes } from '../../lab/kubernetes.ts';
 import type { Mongod } from '../../lab/mongod.ts';
+import { until } from '../../lab/process.ts';
 import type { ReplicaSet } from '../../lab/replica-set.ts';
 import { letAllWrite, makeRepository } from '../../lab/restic.ts';
 import { type ShardedCluster, startShardedCluster } from '../../lab/sharded-cluster.ts';
@@ -62,8 +63,12 @@ async function raise(ground: Ground): Promise<Scene> {
   const members = await Promise.all(
     [lab.config, ...lab.shards]
       .flatMap((set) => set.members)
-      .map(async (mongod): Promise<Watched> => ({ mongod, client: await mongod.client(), foreignLocks: 0 })),
+      .map(async (mongod): Promise<Watched> => {
+        const client = await until('the root user is there', () => mongod.client());
+        return { mongod, client, foreignLocks: 0 };
+      }),
   );
+  await delay(lab.shard('sh0'), 2);
   const [foreign] = members.filter(({ mongod }) => mongod === lab.shard('sh0').member(2));
   for (let count = 0; foreign !== undefined && count < 2; count += 1) {
     const { lockCount } = await foreign.client.db('admin').command({ fsync: 1, lock: true });
@@ -115,7 +120,7 @@ async function startDatabase(on: Ground): Promise<ShardedCluster> {
     on,
     config: [{}, SECONDARY],
     shards: [
-      { name: 'sh0', members: [{}, SECONDARY, { ...SECONDARY, delaySeconds: 3600 }] },
+      { name: 'sh0', members: [{}, SECONDARY, SECONDARY] },
       { name: 'sh1', members: [{}, SECONDARY] },
     ],
     auth: true,
@@ -137,6 +142,16 @@ async function startDatabase(on: Ground): Promise<ShardedCluster> {
     Array.from({ length: DOCUMENTS }, (_, _id) => ({ _id, text: 'x'.repeat(1000) })),
   );
   return lab;
+}
+
+/** Makes a member stay an hour behind. It has the users by then, which it would not get for an hour. */
+async function delay(set: ReplicaSet, index: number): Promise<void> {
+  await using client = await set.client();
+  const admin = client.db('admin');
+  const { config } = await admin.command({ replSetGetConfig: 1 });
+  config.version += 1;
+  config.members[index].secondaryDelaySecs = 3600;
+  await admin.command({ replSetReconfig: config });
 }
 
 async function prepare(ground: Ground, cluster: Cluster, lab: ShardedCluster): Promise<void> {
