@@ -56,8 +56,7 @@ async function loadFrom(input: AsyncIterable<Uint8Array>): Promise<void> {
 
 async function restore(): Promise<void> {
   const restic = await repository();
-  const [snapshot] = await restic.snapshots({ tags: [] });
-  await loadFrom(restic.dump(snapshot?.id ?? 'latest', STREAM.filename));
+  await loadFrom(restic.dump('latest', STREAM.filename));
   await restic.close();
 }
 
