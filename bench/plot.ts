@@ -26,6 +26,7 @@ export function plot({ results, peer }: Report): string {
     ];
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${LEFT + WIDTH + RIGHT} ${height}" font-family="sans-serif" font-size="13">
+<title>How many times as fast as ${peer}</title>
 <style>
 text{fill:#333} .end{text-anchor:end} .middle{text-anchor:middle} .grid{stroke:#ddd} .one{stroke:#888;stroke-dasharray:4 3}
 .spread{stroke:#2b6cb0;stroke-width:3;stroke-linecap:round;opacity:.45} .point{fill:#2b6cb0} .title{font-weight:600}

@@ -9,6 +9,8 @@ export interface Report {
   /** Whom Backstay was measured beside. */
   peer: string;
   machine: string;
+  /** What else a reader has to know of the circumstances. */
+  note?: string;
 }
 
 /** A result as figures. Rates are in MB/s, 10⁶ bytes of the data. */
@@ -44,7 +46,7 @@ export function figuresOf({ task, megabytes, shards, ours, theirs }: Result): Fi
 }
 
 /** The page of the documentation. */
-export function table({ results, growths, peer, machine }: Report): string {
+export function table({ results, growths, peer, machine, note = '' }: Report): string {
   const rows = results.map((result) => {
     const { title, size, ratio, ...rest } = figuresOf(result);
     const cells = [
@@ -64,10 +66,11 @@ export function table({ results, growths, peer, machine }: Report): string {
     '',
     `Backstay beside ${peer}: ${fewest === most ? most : `${fewest} to ${most}`} runs of each in alternation, from the start of the process to its end, on ${machine}.`,
     'Servers, repository and both contenders share the machine, so a ratio says more than a rate. `npm run bench -- --write` writes this page.',
+    ...(note === '' ? [] : ['', note]),
     '',
     '![Ratios with their spread](benchmarks.svg)',
     '',
-    'Rates are medians in MB/s of BSON. The ratio is how many times as fast Backstay is: median (lowest to highest) of the runs. CPU is the',
+    'Rates are medians in MB/s of BSON. The ratio is how many times as fast Backstay is: median (lowest to highest, with more than one run). CPU is the',
     'processor time in seconds, and memory the highest resident set (VmHWM) in MiB, of what dumps or loads; mongod and restic are not counted.',
     'The second figure of each is that of the other.',
     '',
@@ -94,7 +97,7 @@ export function table({ results, growths, peer, machine }: Report): string {
 }
 
 function ratioText({ median, min, max }: Spread): string {
-  return `${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})`;
+  return min === max ? median.toFixed(2) : `${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})`;
 }
 
 function notes(peer: string): string[] {

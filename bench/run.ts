@@ -1,10 +1,11 @@
 /**
- * `npm run bench [-- --sizes 0.1,1,4] [-- --shards 1,2,4] [-- --runs 5] [-- --only WORD] [-- --add FILE] [-- --write]`
+ * `npm run bench [-- --sizes 0.1,1,4] [-- --shards 1,2,4] [-- --runs 5] [-- --only WORD] [-- --add FILE] [-- --note TEXT]
+ * [-- --write]`
  *
  * Measures dumps and restores beside mongodump and mongorestore, whose paths MONGODUMP and MONGORESTORE have, or beside the driver's own
  * cursor and insertMany. Sizes are in gigabytes. More than one shard are dumped at the same time, in one process. `--add` adds the runs to
- * those of earlier times that a file has, of which the report is then made; with `--runs 0` it is made of them alone. `--write` writes
- * docs/benchmarks.md and its plot.
+ * those of earlier times that a file has, of which the report is then made; with `--runs 0` it is made of them alone. `--note` puts
+ * a sentence into the report, and `--write` writes docs/benchmarks.md and its plot.
  */
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
@@ -33,6 +34,7 @@ async function main(): Promise<void> {
       runs: { type: 'string', default: '3' },
       only: { type: 'string', default: '' },
       add: { type: 'string', default: '' },
+      note: { type: 'string', default: '' },
       write: { type: 'boolean', default: false },
     },
   });
@@ -55,6 +57,7 @@ async function main(): Promise<void> {
   const report: Report = {
     ...all,
     peer: opponent.name,
+    note: values.note,
     machine: `${availableParallelism()} processors (${cpus()[0]?.model ?? 'unknown'}), Node.js ${process.versions.node}`,
   };
   const text = table(report);
