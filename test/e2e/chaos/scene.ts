@@ -46,19 +46,26 @@ export interface Scene extends AsyncDisposable {
   settings(): Promise<Document[]>;
 }
 
-/** Raises it. One member is locked by somebody else, twice, and stays so. */
+/** Raises it, on ground of its own. */
 export async function openScene(): Promise<Scene> {
   const ground = await takeGround();
   try {
-    return await raise(ground);
+    const scene = await raiseScene(ground, startWithBackstay(ground));
+    const stop = scene[Symbol.asyncDispose];
+    scene[Symbol.asyncDispose] = async () => {
+      await stop();
+      await ground.stop();
+    };
+    return scene;
   } catch (error) {
     await ground.stop();
     throw error;
   }
 }
 
-async function raise(ground: Ground): Promise<Scene> {
-  const [cluster, lab] = await Promise.all([startWithBackstay(ground), startDatabase(ground)]);
+/** Raises it for a cluster that has Backstay. One member is locked by somebody else, twice, and stays so. */
+export async function raiseScene(ground: Ground, ready: Cluster | Promise<Cluster>): Promise<Scene> {
+  const [cluster, lab] = await Promise.all([ready, startDatabase(ground)]);
   const objects = objectsIn(cluster, NAMESPACE);
   const members = await Promise.all(
     [lab.config, ...lab.shards]
@@ -104,7 +111,6 @@ async function raise(ground: Ground): Promise<Scene> {
     async [Symbol.asyncDispose]() {
       await Promise.allSettled([config, ...members.map(({ client }) => client)].map((client) => client.close()));
       await lab.stop();
-      await ground.stop();
     },
   };
 }
