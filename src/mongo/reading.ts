@@ -73,7 +73,10 @@ export async function openReading(endpoint: MongoEndpoint, options: ReadingOptio
     const timeout = lockTimeoutMS === undefined ? {} : { timeoutMS: lockTimeoutMS };
     const lock = await lockMember(endpoint, { onIntent, ...target, ...timeout, ...connect });
     const onBreach = async (reason: BackstayError): Promise<void> => {
-      await lock.release().finally(() => given.abort(reason));
+      // The reason goes ahead of what the dump says when its connection is closed.
+      const released = lock.release();
+      given.abort(reason);
+      await released;
     };
     const watch = watchLock(lock, { endpoint, maxSeconds, guardsMajority, onBreach });
     const close = async (): Promise<void> => {

@@ -93,8 +93,10 @@ export async function lockComponent(plan: ComponentPlan, options: LockOptions): 
     guardsMajority: plan.guardsMajority,
     async onBreach(reason) {
       log.error({ component: name, member: lock.member, code: reason.code }, `the lock is given up: ${reason.message}`);
-      await unlock();
+      // The reason goes ahead of what the dump says when its connection is closed.
+      const unlocked = unlock();
       options.onGivenUp(reason);
+      await unlocked;
     },
   });
   return {
