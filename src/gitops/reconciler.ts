@@ -21,7 +21,7 @@ import { compareVersions, parseKey, refOf } from '../kube/resource.ts';
 import type { LiveObjects } from './live.ts';
 import type { PolicySyncMetrics } from './metrics.ts';
 import { markOf } from './ownership.ts';
-import { RevisionReader } from './revision-reader.ts';
+import { type ReadRevision, RevisionReader } from './revision-reader.ts';
 import { ServiceAccountClients } from './service-account.ts';
 import { type Intervals, intervalsOf, jittered } from './settings.ts';
 import type { Commit } from './source/commit.ts';
@@ -110,11 +110,12 @@ export class PolicySyncReconciler {
     const tookMs = this.#clock.now() - startedAt;
     const nextInMs = jittered(outcome.kind === 'applied' ? intervals.interval : intervals.retryInterval, Math.random());
     const former = current;
-    const status = statusAfter(former, outcome, { now: this.#clock.date(), tookMs, nextInMs });
+    const status = statusAfter(former, outcome, { now: this.#clock.date(), tookMs, nextInMs }, read?.verified);
     const written = await this.#writeStatus(key, former, status, signal);
     this.#due.set(policySync.metadata.uid ?? key, this.#clock.now() + nextInMs);
-    if (JSON.stringify(status.history) !== JSON.stringify(former.status?.history))
-      this.#tell(written, outcome, read?.commit);
+    if (JSON.stringify(status.history) !== JSON.stringify(former.status?.history)) this.#tell(written, outcome, read);
+    if (outcome.kind === 'applied' && read !== undefined && former.status?.lastAppliedRevision !== outcome.revision)
+      this.#warn(written, former.status?.lastAppliedRevision, read);
     this.#measure(policySync, outcome, tookMs);
     return { requeueAfterSeconds: nextInMs / 1000 };
   }
@@ -240,16 +241,29 @@ export class PolicySyncReconciler {
     await rm(join(this.#dependencies.folder, uid), { recursive: true, force: true });
   }
 
-  #tell(policySync: PolicySync, outcome: Outcome, commit: Commit | undefined): void {
-    const whose = commit === undefined ? '' : ` (“${commit.subject}” by ${commit.author})`;
+  /** Tells that what was applied took the place of something that it does not descend from. */
+  #warn(policySync: PolicySync, former: string | undefined, { history, revision, commit }: ReadRevision): void {
+    if (history === 'rewritten')
+      this.#record(
+        policySync,
+        'Warning',
+        'HistoryRewritten',
+        `${revision}${whose(commit)} does not descend from ${former}, which was applied before`,
+      );
+    if (history === 'moved')
+      this.#record(policySync, 'Warning', 'TagMoved', `${revision}${whose(commit)}: the tag led to ${former} before`);
+  }
+
+  #tell(policySync: PolicySync, outcome: Outcome, read: ReadRevision | undefined): void {
+    const by = read === undefined ? '' : whose(read.commit);
     if (outcome.kind === 'applied') {
       this.#record(
         policySync,
         'Normal',
         'ReconciliationSucceeded',
-        `${outcome.revision}${whose}: ${describeChanges(outcome.changes)}`,
+        `${outcome.revision}${by}: ${describeChanges(outcome.changes)}`,
       );
-    } else this.#record(policySync, 'Warning', outcome.code, `${outcome.message}${whose}`);
+    } else this.#record(policySync, 'Warning', outcome.code, `${outcome.message}${by}`);
   }
 
   #record(policySync: KubeObject, type: 'Normal' | 'Warning', reason: string, note: string): void {
@@ -266,6 +280,10 @@ export class PolicySyncReconciler {
     metrics?.reconciled({ namespace, name }, outcome.kind, tookMs / 1000, objects, this.#clock.date());
     for (const { action } of outcome.changes) metrics?.changed(action, 1);
   }
+}
+
+function whose({ subject, author }: Commit): string {
+  return ` (“${subject}” by ${author})`;
 }
 
 /** The schema and the rules, as the webhook would judge, over the objects of the commit alone. */

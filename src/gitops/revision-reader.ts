@@ -3,14 +3,20 @@ import type { PolicySync } from '../api/generated/types.ts';
 import { type DesiredObject, type DesiredOptions, desiredObjects } from './desired.ts';
 import { type Failure, readObjects, type SourceObject } from './read/objects.ts';
 import type { Commit } from './source/commit.ts';
+import type { History } from './source/history.ts';
 import { formatRevision, type Revision } from './source/reference.ts';
 import type { Source } from './source/source.ts';
+import type { Verification } from './source/verify.ts';
 
 /** A commit as far as a PolicySync is concerned: read, judged, ready to be planned. */
 export interface ReadRevision {
   /** `main@sha1:…` */
   revision: string;
   commit: Commit;
+  /** How it relates to the revision that was applied when it was read. */
+  history: History;
+  /** The keys that signed it, for people; undefined when no signature was asked for. */
+  verified: string | undefined;
   objects: DesiredObject[];
   /** With any of these nothing of the commit may be applied. */
   failures: Failure[];
@@ -29,11 +35,12 @@ export class RevisionReader {
     source: Source,
     { spec }: PolicySync,
     options: DesiredOptions,
+    verification: Verification | undefined,
     signal: AbortSignal,
   ): Promise<ReadRevision> {
     // Everything that the result depends on.
-    const keyOf = ({ oid, label }: Revision): string =>
-      JSON.stringify([oid, label, spec.path, options.mark, options.namespace]);
+    const keyOf = ({ oid, label, tag }: Revision): string =>
+      JSON.stringify([oid, label, tag, spec.path, options.mark, options.namespace, verification]);
     const head = await source.head(signal);
     const known = this.#read.get(id);
     if (known !== undefined && known.key === keyOf(head)) return known.result;
@@ -53,6 +60,8 @@ export class RevisionReader {
     const result = {
       revision: formatRevision(snapshot.revision),
       commit: snapshot.commit,
+      history: snapshot.history,
+      verified: snapshot.verified,
       objects: desired.objects,
       failures: [...failures, ...desired.failures],
     };

@@ -1,5 +1,5 @@
-import { readyConditions, timestamp } from '../api/conditions.ts';
-import type { PolicySync, PolicySyncStatus, PolicySyncStatusHistory } from '../api/generated/types.ts';
+import { readyConditions, removeCondition, setCondition, timestamp } from '../api/conditions.ts';
+import type { Condition, PolicySync, PolicySyncStatus, PolicySyncStatusHistory } from '../api/generated/types.ts';
 import { sameValue } from '../api/json.ts';
 import type { Change } from './apply.ts';
 import type { InventoryEntry } from './plan.ts';
@@ -56,6 +56,7 @@ const STALLING = new Set([
   'ApplyRefused',
   'ContentRefused',
   'EmptyRevision',
+  'HistoryRewritten',
   'HostKeyUnknown',
   'InsecureCredentials',
   'InvalidDuration',
@@ -64,8 +65,14 @@ const STALLING = new Set([
   'InvalidURL',
   'PathNotFound',
   'RefNotFound',
+  'RedirectRefused',
   'RepositoryTooLarge',
   'SecretInvalid',
+  'SignatureInvalid',
+  'SignatureMissing',
+  'SignatureUnsupported',
+  'SignatureUntrusted',
+  'TagMoved',
   'ValidationFailed',
 ]);
 
@@ -73,8 +80,17 @@ export function isStalling(code: string): boolean {
   return STALLING.has(code);
 }
 
-/** The status after a reconciliation; the very same one when nothing is worth a write. */
-export function statusAfter(policySync: PolicySync, outcome: Outcome, times: Times): PolicySyncStatus {
+/**
+ * The status after a reconciliation; the very same one when nothing is worth a write.
+ *
+ * @param verified the keys that signed the revision, when it was verified
+ */
+export function statusAfter(
+  policySync: PolicySync,
+  outcome: Outcome,
+  times: Times,
+  verified?: string,
+): PolicySyncStatus {
   const { metadata, status = {} } = policySync;
   const generation = metadata.generation ?? 0;
   const { now, nextInMs } = times;
@@ -84,7 +100,13 @@ export function statusAfter(policySync: PolicySync, outcome: Outcome, times: Tim
     ...handled(policySync),
     ...(outcome.revision === undefined ? {} : { lastAttemptedRevision: outcome.revision }),
     ...(outcome.inventory === undefined ? {} : { inventory: outcome.inventory }),
-    conditions: readyConditions(status.conditions, readiness(outcome), generation, now),
+    conditions: signatureCondition(
+      policySync,
+      readyConditions(status.conditions, readiness(outcome), generation, now),
+      outcome,
+      verified,
+      now,
+    ),
     history: history(status.history ?? [], outcome, times),
   };
   if (outcome.kind === 'applied') {
@@ -146,6 +168,26 @@ export function describeChanges(changes: readonly Change[]): string {
   const names = changes.slice(0, 5).map(({ object }) => object);
   const more = changes.length > names.length ? ` and ${changes.length - names.length} more` : '';
   return changes.length === 0 ? 'Nothing to change' : `${capital(counts.join(', '))}: ${names.join(', ')}${more}`;
+}
+
+/** SourceVerified, as Flux has it: there when spec.verify is, and as it was while nothing was verified. */
+function signatureCondition(
+  { spec, metadata }: PolicySync,
+  conditions: Condition[],
+  outcome: Outcome,
+  verified: string | undefined,
+  now: Date,
+): Condition[] {
+  const type = 'SourceVerified';
+  if (spec.verify === undefined) return removeCondition(conditions, type);
+  const observedGeneration = metadata.generation ?? 0;
+  if (verified !== undefined) {
+    const message = `Signed by ${verified}`;
+    return setCondition(conditions, { type, status: 'True', reason: 'Succeeded', message, observedGeneration }, now);
+  }
+  if (outcome.kind !== 'failed' || !outcome.code.startsWith('Signature')) return conditions;
+  const { code: reason, message } = outcome;
+  return setCondition(conditions, { type, status: 'False', reason, message, observedGeneration }, now);
 }
 
 function readiness(outcome: Outcome): { state: 'Ready' | 'NotReady' | 'Stalled'; reason: string; message: string } {

@@ -18,6 +18,7 @@ import { openGitSource } from './source/git-source.ts';
 import { referenceOf } from './source/reference.ts';
 import type { Source } from './source/source.ts';
 import { parseRepositoryURL, type RepositoryURL } from './source/url.ts';
+import { trustedKeysOf, type Verification } from './source/verify.ts';
 import type { Outcome } from './status.ts';
 import { conflictFailure, notesOf, summarise } from './wording.ts';
 
@@ -85,44 +86,73 @@ async function readRevision(
     namespace: policySync.spec.targetNamespace ?? namespace,
     validate: surroundings.validate,
   };
-  const source = await openSource(policySync, surroundings, signal);
+  const verification = await readVerification(policySync, surroundings, signal);
+  const source = await openSource(policySync, verification, surroundings, signal);
   try {
-    return await surroundings.reader.read(id, source, policySync, options, signal);
+    return await surroundings.reader.read(id, source, policySync, options, verification, signal);
   } finally {
     await source.close();
   }
 }
 
-async function openSource(policySync: PolicySync, surroundings: Surroundings, signal: AbortSignal): Promise<Source> {
-  const { spec } = policySync;
+async function openSource(
+  policySync: PolicySync,
+  verification: Verification | undefined,
+  surroundings: Surroundings,
+  signal: AbortSignal,
+): Promise<Source> {
+  const { spec, status } = policySync;
   const url = parseRepositoryURL(spec.url);
   const reference = referenceOf(spec.ref);
   const access = await readAccess(policySync, url, surroundings, signal);
-  return openGitSource({ url, reference, access, folder: join(surroundings.folder, identityOf(policySync).id) });
+  const folder = join(surroundings.folder, identityOf(policySync).id);
+  return openGitSource({ url, reference, access, folder, verification, lastApplied: status?.lastAppliedRevision });
 }
 
 async function readAccess(
-  { spec, metadata }: PolicySync,
+  policySync: PolicySync,
   url: RepositoryURL,
-  { client }: Surroundings,
+  surroundings: Surroundings,
   signal: AbortSignal,
 ): Promise<Access> {
-  if (spec.secretRef === undefined) {
+  const { secretRef } = policySync.spec;
+  if (secretRef === undefined) {
     if (url.transport !== 'ssh') return NO_ACCESS;
     throw new BackstayError('SecretNotFound', 'spec.secretRef is missing: ssh needs a key and the keys of the host', {
       remedy: 'name a Secret with identity and known_hosts',
     });
   }
-  const where = { namespace: metadata.namespace, name: spec.secretRef.name };
-  const secret = await client.get(Secrets, where, { signal });
+  const { data, where } = await readSecret(policySync, secretRef.name, 'spec.secretRef', surroundings, signal);
+  return accessOf(data, url, where);
+}
+
+async function readVerification(
+  policySync: PolicySync,
+  surroundings: Surroundings,
+  signal: AbortSignal,
+): Promise<Verification | undefined> {
+  const { verify } = policySync.spec;
+  if (verify === undefined) return undefined;
+  const field = 'spec.verify.secretRef';
+  const { data, where } = await readSecret(policySync, verify.secretRef.name, field, surroundings, signal);
+  return { mode: verify.mode ?? 'HEAD', keys: trustedKeysOf(data, where) };
+}
+
+async function readSecret(
+  { metadata }: PolicySync,
+  name: string,
+  field: string,
+  { client }: Surroundings,
+  signal: AbortSignal,
+): Promise<{ data: Readonly<Record<string, string>>; where: string }> {
+  const where = `${metadata.namespace}/${name}`;
+  const secret = await client.get(Secrets, { namespace: metadata.namespace, name }, { signal });
   if (secret === undefined) {
-    throw new BackstayError(
-      'SecretNotFound',
-      `Secret ${where.namespace}/${where.name}, which spec.secretRef names, does not exist`,
-      { remedy: 'create it or correct spec.secretRef' },
-    );
+    throw new BackstayError('SecretNotFound', `Secret ${where}, which ${field} names, does not exist`, {
+      remedy: `create it or correct ${field}`,
+    });
   }
-  return accessOf(secret.data ?? {}, url, `${where.namespace}/${where.name}`);
+  return { data: secret.data ?? {}, where };
 }
 
 async function applyRevision(
@@ -133,6 +163,7 @@ async function applyRevision(
 ): Promise<Outcome> {
   const { revision, objects } = read;
   const inventory = inventoryOf(policySync);
+  requireHistory(policySync, read);
   if (read.failures.length > 0) return refused('ValidationFailed', revision, read.failures);
   if (objects.length === 0 && inventory.length > 0) {
     throw new BackstayError('EmptyRevision', `${revision} holds no policies, and nothing is pruned for that`, {
@@ -179,6 +210,20 @@ async function applyRevision(
     // What was written stays, and is on record; the next reconciliation goes on from there.
     return { ...failed(error, revision), inventory: ledger.intended(), changes };
   }
+}
+
+/** Fails with `HistoryRewritten` or `TagMoved` when spec.requireFastForward says that such a revision is not taken. */
+function requireHistory({ spec, status }: PolicySync, { history, revision }: ReadRevision): void {
+  const former = status?.lastAppliedRevision;
+  if (spec.requireFastForward !== true || former === undefined || former === revision) return;
+  if (history === 'forward' || former.split('@sha')[0] !== revision.split('@sha')[0]) return;
+  const [code, what] =
+    history === 'moved'
+      ? ['TagMoved', `the tag led to ${former} before`]
+      : ['HistoryRewritten', `it does not descend from ${former}, which was applied before`];
+  throw new BackstayError(code, `${revision} is not applied: ${what}, and spec.requireFastForward is true`, {
+    remedy: 'find out who did it; to accept it, set spec.requireFastForward to false until it is applied',
+  });
 }
 
 async function planFor(

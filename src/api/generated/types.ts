@@ -1367,6 +1367,11 @@ export interface PolicySyncSpec {
    */
   targetNamespace?: string;
   /**
+   * Whether a branch whose history was rewritten, and a tag that was moved, are refused. They are reported in any case.
+   */
+  requireFastForward?: boolean;
+  verify?: PolicySyncVerify;
+  /**
    * Secret to reach the repository, with the keys of Flux: username and password, bearerToken, ca.crt, tls.crt and tls.key, identity and known_hosts.
    */
   secretRef?: LocalReference;
@@ -1399,6 +1404,19 @@ export interface PolicySyncRef {
    * A commit, as 40 hexadecimal digits.
    */
   commit?: string;
+}
+/**
+ * Which signatures a revision needs to be applied.
+ */
+export interface PolicySyncVerify {
+  /**
+   * What has to be signed. HEAD: the commit. Tag: the tag that is followed. TagAndHEAD: both.
+   */
+  mode?: 'HEAD' | 'Tag' | 'TagAndHEAD';
+  /**
+   * Secret with the public keys that are trusted, with the keys of Flux: *.asc for PGP, *.sshpub for ssh.
+   */
+  secretRef: LocalReference;
 }
 /**
  * What was observed.

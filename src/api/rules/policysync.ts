@@ -17,6 +17,10 @@ export const judgePolicySync: Rule<PolicySync> = ({ object }) => {
     (key) => spec?.ref?.[key] !== undefined,
   );
   if (given.length > 1) findings.warn(`spec.ref: of ${given.join(', ')} only ${given[0]} counts`);
+  const mode = spec?.verify?.mode ?? 'HEAD';
+  if (mode !== 'HEAD' && spec?.ref?.tag === undefined && spec?.ref?.semver === undefined) {
+    findings.warn(`spec.verify.mode: ${mode} needs spec.ref.tag or spec.ref.semver; a branch has no tag`);
+  }
   for (const key of ['branch', 'tag', 'name'] as const) {
     const value = spec?.ref?.[key];
     if (value !== undefined && !isRefName(value)) {

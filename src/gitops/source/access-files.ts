@@ -33,8 +33,9 @@ export async function writeAccess(
     environment.GIT_CONFIG_KEY_0 = 'http.extraHeader';
     environment.GIT_CONFIG_VALUE_0 = header;
   }
-  // git would send the header along to wherever the server redirects.
-  config.push(`http.followRedirects=${header === undefined ? 'initial' : 'false'}`);
+  // git would send the header along to wherever the server redirects; and without one, whoever runs the server would choose which address
+  // in the cluster we ask.
+  config.push('http.followRedirects=false');
   if (url.transport === 'ssh') {
     const { credentials } = access;
     const known = await file('known_hosts', credentials.kind === 'ssh' ? credentials.knownHosts : '');

@@ -5,10 +5,12 @@ import { type Access, secretsOf } from './access.ts';
 import { writeAccess } from './access-files.ts';
 import { parseCommit } from './commit.ts';
 import { Git } from './git.ts';
+import { formerCommit, type History, parentsOf } from './history.ts';
 import { parseAdvertised, type Reference, type Revision, refPatterns, resolveReference } from './reference.ts';
 import type { Snapshot, Source } from './source.ts';
 import { folderOf, readTree, SOURCE_LIMITS, type SourceLimits, type TreeEntry } from './tree.ts';
 import type { RepositoryURL } from './url.ts';
+import { judgeSignature, signatureFormat, type Verification, writeTrust } from './verify.ts';
 
 export interface GitSourceOptions {
   url: RepositoryURL;
@@ -17,6 +19,10 @@ export interface GitSourceOptions {
   /** A folder of this source alone. It is a cache: it may be gone at any time, and may hold whatever a killed process left. */
   folder: string;
   limits?: SourceLimits;
+  /** What has to be signed; nothing, unless given. */
+  verification?: Verification | undefined;
+  /** `status.lastAppliedRevision`: the revision that the next one is to descend from. */
+  lastApplied?: string | undefined;
 }
 
 /** The one reference of the copy; where git keeps what was fetched from being forgotten. */
@@ -24,6 +30,8 @@ const FETCHED = 'refs/backstay/fetched';
 // Every fetch leaves a pack, and depth 1 forgets nothing by itself: after so many the copy is made anew.
 const MAX_PACKS = 16;
 const SIZE_CHECK_MS = 200;
+/** How many commits back a former one is looked for, in steps: one that was not pushed just now seldom lies far behind. */
+const HISTORY_DEPTHS = [64, 2048];
 
 /** Opens a git repository for reading. Nothing is asked of its server yet. */
 export async function openGitSource(options: GitSourceOptions): Promise<Source> {
@@ -35,12 +43,13 @@ export async function openGitSource(options: GitSourceOptions): Promise<Source> 
   }
   const keys = await mkdtemp(join(options.folder, 'access-'));
   await chmod(keys, 0o700);
-  const { environment, config } = await writeAccess(options.access, options.url, keys);
+  const access = await writeAccess(options.access, options.url, keys);
+  const trust = options.verification === undefined ? undefined : await writeTrust(options.verification.keys, keys);
   const git = new Git({
     folder: repository,
     host: options.url.host,
-    environment,
-    config,
+    environment: { ...access.environment, ...trust?.environment },
+    config: [...access.config, ...(trust?.config ?? [])],
     // The folder of the keys is another one each time; a message is to stay the same.
     secrets: [...secretsOf(options.access), keys],
   });
@@ -51,6 +60,8 @@ class GitSource implements Source {
   readonly #url: RepositoryURL;
   readonly #reference: Reference;
   readonly #limits: SourceLimits;
+  readonly #verification: Verification | undefined;
+  readonly #lastApplied: string | undefined;
   readonly #repository: string;
   readonly #keys: string;
   readonly #git: Git;
@@ -59,6 +70,8 @@ class GitSource implements Source {
     this.#url = options.url;
     this.#reference = options.reference;
     this.#limits = options.limits ?? SOURCE_LIMITS;
+    this.#verification = options.verification;
+    this.#lastApplied = options.lastApplied;
     this.#repository = repository;
     this.#keys = keys;
     this.#git = git;
@@ -68,8 +81,9 @@ class GitSource implements Source {
     const patterns = refPatterns(this.#reference);
     if (patterns.length === 0) return resolveReference(this.#reference, new Map());
     await this.#prepare(signal);
+    // The first version of the protocol: one request. Its successor asks for the capabilities first.
     const output = await this.#git.text(
-      ['ls-remote', '--quiet', '--end-of-options', this.#url.href, ...patterns],
+      ['-c', 'protocol.version=0', 'ls-remote', '--quiet', '--end-of-options', this.#url.href, ...patterns],
       signal,
     );
     return resolveReference(this.#reference, parseAdvertised(output));
@@ -92,10 +106,10 @@ class GitSource implements Source {
 
   async #read(wanted: Revision, folder: string, signal: AbortSignal): Promise<Snapshot> {
     await this.#prepare(signal);
-    const revision = (await this.#has(wanted.oid, signal))
-      ? wanted
-      : { ...wanted, oid: await this.#fetch(wanted, signal) };
-    const commit = await this.#git.catFile(['commit', revision.oid], '', signal);
+    const revision = (await this.#has(wanted, signal)) ? wanted : await this.#fetch(wanted, signal);
+    const commit = (await this.#git.catFile(['commit', revision.oid], '', signal)).toString('utf8');
+    const verified = await this.#verify(revision, commit, signal);
+    const history = await this.#history(revision, commit, signal);
     const prefix = folder === '' ? '' : `${folder}/`;
     const tree = await this.#tree(revision.oid, folder, signal);
     const listing = await this.#git.text(['ls-tree', '-r', '-z', '-l', '--full-tree', tree], signal);
@@ -103,7 +117,9 @@ class GitSource implements Source {
     const contents = await this.#blobs(entries, signal);
     return {
       revision,
-      commit: parseCommit(revision.oid, commit.toString('utf8')),
+      commit: parseCommit(revision.oid, commit),
+      history,
+      verified,
       files: entries.map(({ path, oid }) => ({ path, content: contents.get(oid) ?? Buffer.alloc(0) })),
       failures,
     };
@@ -112,7 +128,8 @@ class GitSource implements Source {
   /** A bare repository that is ready for a fetch, whatever was there before. */
   async #prepare(signal: AbortSignal): Promise<void> {
     const packs = await readdir(join(this.#repository, 'objects', 'pack')).catch((): string[] => []);
-    if (packs.filter((name) => name.endsWith('.pack')).length > MAX_PACKS)
+    const isFull = (await packBytes(this.#repository)) > this.#limits.packBytes;
+    if (isFull || packs.filter((name) => name.endsWith('.pack')).length > MAX_PACKS)
       await rm(this.#repository, { recursive: true, force: true });
     await mkdir(this.#repository, { recursive: true, mode: 0o700 });
     await removeLeftovers(this.#repository);
@@ -120,36 +137,82 @@ class GitSource implements Source {
     await this.#git.text(['init', '--bare', '--quiet', '--template='], signal);
   }
 
-  async #has(oid: string, signal: AbortSignal): Promise<boolean> {
-    const answer = await this.#git.catFile(['--batch-check'], `${oid}\n`, signal);
-    return answer.toString().startsWith(`${oid} commit `);
+  /** Whether the commit is here, and the tag that leads to it. */
+  async #has({ oid, tag }: Revision, signal: AbortSignal): Promise<boolean> {
+    const wanted = [`${oid} commit `, ...(tag === undefined ? [] : [`${tag} tag `])];
+    const names = [oid, ...(tag === undefined ? [] : [tag])];
+    const lines = (await this.#git.catFile(['--batch-check'], `${names.join('\n')}\n`, signal)).toString().split('\n');
+    return wanted.every((start, index) => lines[index]?.startsWith(start));
   }
 
-  /** Fetches one commit and nothing before it; returns its id. */
-  async #fetch({ oid, ref }: Revision, signal: AbortSignal): Promise<string> {
-    const what = `+${ref ?? oid}:${FETCHED}`;
+  /** Fetches a commit and nothing before it; the answer is what was there: a branch may have moved. */
+  async #fetch(wanted: Revision, signal: AbortSignal): Promise<Revision> {
+    await this.#transfer(wanted, 1, signal);
+    const resolve = async (suffix: string): Promise<string> =>
+      (await this.#git.text(['rev-parse', '--verify', '--end-of-options', `${FETCHED}${suffix}`], signal)).trim();
+    const [object, oid] = [await resolve(''), await resolve('^{commit}')];
+    const { ref, label } = wanted;
+    if (ref === undefined && oid !== wanted.oid) {
+      throw new BackstayError(
+        'ContentRefused',
+        `Cannot read the repository at ${this.#url.host}: it answered with commit ${oid} for ${wanted.oid}`,
+      );
+    }
+    return object === oid ? { oid, ref, label } : { oid, ref, label, tag: object };
+  }
+
+  async #transfer({ oid, ref }: Revision, depth: number, signal: AbortSignal): Promise<void> {
     const args = [
       'fetch',
       '--quiet',
-      '--depth=1',
+      `--depth=${depth}`,
       '--no-tags',
       '--no-recurse-submodules',
       '--no-write-fetch-head',
       '--end-of-options',
       this.#url.href,
-      what,
+      `+${ref ?? oid}:${FETCHED}`,
     ];
     await this.#bounded(signal, (bounded) => this.#git.text(args, bounded));
-    const fetched = (
-      await this.#git.text(['rev-parse', '--verify', '--end-of-options', `${FETCHED}^{commit}`], signal)
-    ).trim();
-    if (ref === undefined && fetched !== oid) {
-      throw new BackstayError(
-        'ContentRefused',
-        `Cannot read the repository at ${this.#url.host}: it answered with commit ${fetched} for ${oid}`,
-      );
+  }
+
+  /** Has git judge the signatures that are asked for. */
+  async #verify(revision: Revision, commit: string, signal: AbortSignal): Promise<string | undefined> {
+    if (this.#verification === undefined) return undefined;
+    const { mode, keys } = this.#verification;
+    const found: string[] = [];
+    const judge = async (command: string, what: string, oid: string, raw: string): Promise<void> => {
+      const verdict = await this.#git.verdict([command, '--raw', oid], signal);
+      found.push(judgeSignature(`${what} ${oid.slice(0, 12)}`, signatureFormat(raw), verdict, keys));
+    };
+    if (mode !== 'HEAD') {
+      const { tag } = revision;
+      if (tag === undefined)
+        throw new BackstayError('SignatureMissing', 'spec.verify asks for a signed tag, and there is none', {
+          remedy: 'follow an annotated, signed tag, or set spec.verify.mode to HEAD',
+        });
+      await judge('verify-tag', 'Tag', tag, (await this.#git.catFile(['tag', tag], '', signal)).toString('utf8'));
     }
-    return fetched;
+    if (mode !== 'Tag') await judge('verify-commit', 'Commit', revision.oid, commit);
+    return [...new Set(found)].join(', ');
+  }
+
+  /** Looks for the commit that was applied before among the ancestors of this one, and fetches these only when its parents are others. */
+  async #history(revision: Revision, commit: string, signal: AbortSignal): Promise<History> {
+    const { oid, ref } = revision;
+    const former = formerCommit(this.#lastApplied, revision);
+    if (former === undefined) return 'unknown';
+    if (former === oid) return 'forward';
+    if (ref?.startsWith('refs/tags/') === true) return 'moved';
+    if (parentsOf(commit).includes(former)) return 'forward';
+    for (const depth of HISTORY_DEPTHS) {
+      await this.#transfer(revision, depth, signal);
+      const list = await this.#git.text(['rev-list', `--max-count=${depth}`, '--end-of-options', oid], signal);
+      const ancestors = list.split('\n').filter((line) => line !== '');
+      if (ancestors.includes(former)) return 'forward';
+      if (ancestors.length < depth) return 'rewritten';
+    }
+    return 'unknown';
   }
 
   /** Stops a transfer that grows beyond its limit. git has a limit for what it is sent only when it is the server. */

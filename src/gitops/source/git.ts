@@ -39,6 +39,8 @@ const PROFILE: readonly string[] = [
   'fetch.fsck.badTimezone=ignore',
   // One pack a fetch, whatever its size: no thousands of loose objects, and its growth can be watched.
   'fetch.unpackLimit=1',
+  // What is larger goes to disk piece by piece, and never into memory as a whole.
+  'core.bigFileThreshold=1m',
   'gc.auto=0',
   'maintenance.auto=false',
   'http.lowSpeedLimit=100',
@@ -58,6 +60,7 @@ const UNSAFE: NonNullable<SimpleGitOptions['unsafe']> = {
 };
 
 const ALLOWED_VARIABLES: readonly string[] = [
+  'GIT_ALLOC_LIMIT',
   'GIT_ALLOW_PROTOCOL',
   'GIT_ASKPASS',
   'GIT_ATTR_NOSYSTEM',
@@ -75,6 +78,8 @@ const ALLOWED_VARIABLES: readonly string[] = [
 /** Every process of ours carries it, and so do the transports that git starts, which outlive a killed git. */
 const MARK = 'BACKSTAY_GIT';
 const MAX_OUTPUT = 64 << 20;
+/** Bytes that git may ask for at once: a small delta can stand for an object of gigabytes, which it would make in memory. */
+const MAX_ALLOCATION = '64m';
 
 /**
  * Runs git on one bare repository, with no more than it needs: a closed environment, the settings above, and a deadline that does not
@@ -103,6 +108,7 @@ export class Git {
       GIT_ASKPASS: '/bin/false',
       GIT_OPTIONAL_LOCKS: '0',
       GIT_ALLOW_PROTOCOL: 'http:https:ssh',
+      GIT_ALLOC_LIMIT: MAX_ALLOCATION,
       ...options.environment,
       [MARK]: this.#mark,
     });
@@ -121,7 +127,29 @@ export class Git {
     });
   }
 
-  async #run<T>(signal: AbortSignal, input: string | undefined, run: (git: SimpleGit) => Promise<T>): Promise<T> {
+  /** Whether a command that judges something says yes, and what it says on standard error. */
+  async verdict(args: readonly string[], signal: AbortSignal): Promise<{ ok: boolean; said: string }> {
+    const judged = { ok: false, said: '' };
+    await this.#run(
+      signal,
+      undefined,
+      (git) => git.raw([...args]),
+      (exitCode, said) => {
+        judged.ok = exitCode === 0;
+        judged.said = said;
+        return exitCode === 0 || exitCode === 1;
+      },
+    );
+    return judged;
+  }
+
+  /** @param isFine what counts as a success: the exit code 0, unless told otherwise */
+  async #run<T>(
+    signal: AbortSignal,
+    input: string | undefined,
+    run: (git: SimpleGit) => Promise<T>,
+    isFine: (exitCode: number, said: string) => boolean = (exitCode) => exitCode === 0,
+  ): Promise<T> {
     signal.throwIfAborted();
     const { folder, host, config = [], secrets = [], maxOutput = MAX_OUTPUT } = this.#options;
     // The library listens to its signal for as long as it lives, so it gets one of this command.
@@ -137,7 +165,10 @@ export class Git {
       allowEnvironment: ALLOWED_VARIABLES,
       // Its own idea of an error is something on standard error; git's is the exit code.
       errors: (error, { exitCode, stdErr }) =>
-        error ?? (exitCode === 0 ? undefined : Buffer.concat([...stdErr, Buffer.from(`git ended with ${exitCode}`)])),
+        error ??
+        (isFine(exitCode, Buffer.concat(stdErr).toString('utf8'))
+          ? undefined
+          : Buffer.concat([...stdErr, Buffer.from(`git ended with ${exitCode}`)])),
       ...(input === undefined ? {} : { input: () => input }),
     })
       .env({ ...this.#environment })

@@ -18,6 +18,8 @@ export interface Revision {
   ref: string | undefined;
   /** What a person calls it: `main`, `v1.2.0`. */
   label: string | undefined;
+  /** Object id of the annotated tag that leads to the commit. */
+  tag?: string;
 }
 
 /** References as `ls-remote` tells them: full name to object id; an annotated tag's commit is under its name and `^{}`. */
@@ -126,9 +128,10 @@ function newest(advertised: Advertised, range: string): Revision {
 }
 
 function found(advertised: Advertised, ref: string, label: string, field: string): Revision {
-  const oid = advertised.get(`${ref}^{}`) ?? advertised.get(ref);
-  if (oid === undefined) throw notFound(`the repository has no ${ref}`, field);
-  return { oid, ref, label };
+  const object = advertised.get(ref);
+  const commit = advertised.get(`${ref}^{}`);
+  if (object === undefined) throw notFound(`the repository has no ${ref}`, field);
+  return commit === undefined ? { oid: object, ref, label } : { oid: commit, ref, label, tag: object };
 }
 
 function requireRefName(ref: string, field: string, written: string): void {

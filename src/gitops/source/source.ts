@@ -1,11 +1,15 @@
 import type { Failure, SourceFile } from '../read/objects.ts';
 import type { Commit } from './commit.ts';
+import type { History } from './history.ts';
 import type { Revision } from './reference.ts';
 
 /** What a commit holds, as far as policies are concerned. */
 export interface Snapshot {
   revision: Revision;
   commit: Commit;
+  history: History;
+  /** The keys that signed it, for people; undefined when no signature was asked for. */
+  verified: string | undefined;
   files: SourceFile[];
   /** What cannot be read for what it is: links, submodules, files that are too large. */
   failures: Failure[];
