@@ -5,30 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { describeError, errorCode } from '../../src/api/errors.ts';
 import type { PolicySyncRef } from '../../src/api/generated/types.ts';
-import { type Access, NO_ACCESS } from '../../src/gitops/source/access.ts';
-import { openGitSource } from '../../src/gitops/source/git-source.ts';
-import { referenceOf } from '../../src/gitops/source/reference.ts';
+import type { Access } from '../../src/gitops/source/access.ts';
 import type { Snapshot } from '../../src/gitops/source/source.ts';
-import { SOURCE_LIMITS, type SourceLimits } from '../../src/gitops/source/tree.ts';
-import { parseRepositoryURL } from '../../src/gitops/source/url.ts';
 import { makeAuthority } from '../lab/certs.ts';
 import { GitServer, type TestRepository } from './git-server.ts';
+import { failureOf, type ReadOptions, readCommit, texts } from './reading.ts';
 
 interface Context {
   server: GitServer;
   repository: TestRepository;
   folder: string;
-}
-
-interface ReadOptions {
-  url?: string;
-  ref?: PolicySyncRef;
-  path?: string;
-  access?: Access;
-  limits?: Partial<SourceLimits>;
-  signal?: AbortSignal;
 }
 
 const test = suite<Context>('git source');
@@ -49,40 +36,9 @@ test.before.each((context) => {
 });
 test.after.each(({ folder }) => rmSync(folder, { recursive: true, force: true }));
 
-async function read({ server, repository, folder }: Context, options: ReadOptions = {}): Promise<Snapshot> {
-  const {
-    url = server.urlOf(repository),
-    ref,
-    path,
-    access = NO_ACCESS,
-    limits,
-    signal = AbortSignal.timeout(20_000),
-  } = options;
-  const source = await openGitSource({
-    url: parseRepositoryURL(url),
-    reference: referenceOf(ref),
-    access,
-    folder,
-    limits: { ...SOURCE_LIMITS, ...limits },
-  });
-  try {
-    return await source.read(await source.head(signal), path, signal);
-  } finally {
-    await source.close();
-  }
+function read({ server, repository, folder }: Context, options: Partial<ReadOptions> = {}): Promise<Snapshot> {
+  return readCommit({ url: server.urlOf(repository), folder, ...options });
 }
-
-async function failureOf(reading: Promise<unknown>): Promise<{ code: string; text: string }> {
-  try {
-    await reading;
-  } catch (error) {
-    return { code: errorCode(error), text: describeError(error) };
-  }
-  return { code: 'no error', text: '' };
-}
-
-const texts = ({ files }: Snapshot): Record<string, string> =>
-  Object.fromEntries(files.map(({ path, content }) => [path, Buffer.from(content).toString()]));
 
 test('policies are read from the tip of main, and other files are passed over', async (context) => {
   const oid = context.repository.commit(
@@ -107,8 +63,7 @@ test('a commit that is here already is not fetched again, and the next one is', 
   await read(context);
   context.server.requests.length = 0;
   await read(context);
-  // ls-remote alone: the capabilities and the references.
-  assert.ok(context.server.requests.length <= 2);
+  assert.is(context.server.requests.length, 1);
   context.repository.commit({ 'a.yaml': 'a: 2' });
   assert.equal(texts(await read(context)), { 'a.yaml': 'a: 2' });
 });
@@ -145,6 +100,24 @@ test('history rewritten by a forced push is followed', async (context) => {
   context.repository.commit({ 'a.yaml': '2' });
   context.repository.git('branch', '--force', 'main', 'fresh');
   assert.is(texts(await read(context))['a.yaml'], '2');
+});
+
+test('a commit is told to descend from the one before it, or not to', async (context) => {
+  const { repository } = context;
+  const first = repository.commit({ 'a.yaml': '1' });
+  const since = (oid: string): Partial<ReadOptions> => ({ lastApplied: `main@sha1:${oid}` });
+  assert.is((await read(context)).history, 'unknown');
+  assert.is((await read(context, since(first))).history, 'forward');
+  const second = repository.commit({ 'a.yaml': '2' });
+  assert.is((await read(context, since(first))).history, 'forward');
+  for (const text of ['3', '4', '5']) repository.commit({ 'a.yaml': text });
+  assert.is((await read(context, since(second))).history, 'forward', 'several commits in one push');
+  repository.git('reset', '--quiet', '--hard', first);
+  repository.commit({ 'a.yaml': '6' });
+  assert.is((await read(context, since(second))).history, 'rewritten');
+  repository.git('tag', 'v1.0.0', second);
+  const tag = { ref: { tag: 'v1.0.0' }, lastApplied: `v1.0.0@sha1:${first}` };
+  assert.is((await read(context, tag)).history, 'moved');
 });
 
 test('symbolic links and submodules are named and refused', async (context) => {
@@ -219,7 +192,7 @@ test('a transfer that grows beyond its limit is stopped', async (context) => {
 test('what is wrong with the server is told apart', async (context) => {
   const { server, repository } = context;
   repository.commit({ 'a.yaml': 'a' });
-  const code = async (options: ReadOptions): Promise<string> => (await failureOf(read(context, options))).code;
+  const code = async (options: Partial<ReadOptions>): Promise<string> => (await failureOf(read(context, options))).code;
   assert.is(await code({ url: `${server.origin}/nothing/.git` }), 'RepositoryNotFound');
   assert.is(await code({ ref: { branch: 'gone' } }), 'RefNotFound');
   assert.is(await code({ ref: { commit: 'a'.repeat(40) } }), 'RefNotFound');

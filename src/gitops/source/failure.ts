@@ -54,18 +54,18 @@ const CAUSES: readonly { code: string; pattern: RegExp; what: string; remedy: st
     remedy: 'write spec.url as https://, http:// or ssh://',
   },
   {
-    code: 'CacheBroken',
-    pattern:
-      /not a git repository|bad object|object file .* is empty|loose object .* is corrupt|packfile .* (is|cannot)|invalid index-pack|bad config|unable to read (tree|sha1)|\.lock': File exists|missing (blob|tree|commit) object|index file corrupt/i,
-    what: 'the local copy of the repository is damaged',
-    remedy: 'it is fetched anew by itself',
-  },
-  {
     code: 'ContentRefused',
     pattern:
-      /fsck error|error in (tree|blob|commit|tag|object)|fetch-pack: invalid|index-pack failed|gitmodules(Url|Name|Path|Update)/i,
+      /fsck error|error: object [0-9a-f]+: \w+:|error in (tree|blob|commit|tag|object)|gitmodules(Url|Name|Path|Update)|attempting to allocate/i,
     what: 'the repository holds an object that git considers unsafe or broken',
     remedy: 'run git fsck on the repository and rewrite that object',
+  },
+  {
+    code: 'CacheBroken',
+    pattern:
+      /not a git repository|bad object|object file .* is empty|loose object .* is corrupt|packfile .* (is|cannot)|invalid index-pack|index-pack failed|bad config|unable to read (tree|sha1)|\.lock': File exists|missing (blob|tree|commit) object|index file corrupt/i,
+    what: 'the local copy of the repository is damaged',
+    remedy: 'it is fetched anew by itself',
   },
   {
     code: 'Unreachable',

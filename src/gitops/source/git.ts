@@ -165,10 +165,9 @@ export class Git {
       allowEnvironment: ALLOWED_VARIABLES,
       // Its own idea of an error is something on standard error; git's is the exit code.
       errors: (error, { exitCode, stdErr }) =>
-        error ??
-        (isFine(exitCode, Buffer.concat(stdErr).toString('utf8'))
+        isFine(exitCode, Buffer.concat(stdErr).toString('utf8'))
           ? undefined
-          : Buffer.concat([...stdErr, Buffer.from(`git ended with ${exitCode}`)])),
+          : (error ?? Buffer.concat([...stdErr, Buffer.from(`git ended with ${exitCode}`)])),
       ...(input === undefined ? {} : { input: () => input }),
     })
       .env({ ...this.#environment })

@@ -1,0 +1,54 @@
+import { describeError, errorCode } from '../../src/api/errors.ts';
+import type { PolicySyncRef } from '../../src/api/generated/types.ts';
+import { type Access, NO_ACCESS } from '../../src/gitops/source/access.ts';
+import { openGitSource } from '../../src/gitops/source/git-source.ts';
+import { referenceOf } from '../../src/gitops/source/reference.ts';
+import type { Snapshot } from '../../src/gitops/source/source.ts';
+import { SOURCE_LIMITS, type SourceLimits } from '../../src/gitops/source/tree.ts';
+import { parseRepositoryURL } from '../../src/gitops/source/url.ts';
+import type { Verification } from '../../src/gitops/source/verify.ts';
+
+export interface ReadOptions {
+  url: string;
+  /** Of the copy. */
+  folder: string;
+  ref?: PolicySyncRef;
+  path?: string;
+  access?: Access;
+  limits?: Partial<SourceLimits>;
+  verification?: Verification;
+  lastApplied?: string;
+  signal?: AbortSignal;
+}
+
+/** Reads what a PolicySync with this spec would read. */
+export async function readCommit(options: ReadOptions): Promise<Snapshot> {
+  const { url, folder, ref, path, access = NO_ACCESS, limits, verification, lastApplied } = options;
+  const signal = options.signal ?? AbortSignal.timeout(30_000);
+  const source = await openGitSource({
+    url: parseRepositoryURL(url),
+    reference: referenceOf(ref),
+    access,
+    folder,
+    limits: { ...SOURCE_LIMITS, ...limits },
+    verification,
+    lastApplied,
+  });
+  try {
+    return await source.read(await source.head(signal), path, signal);
+  } finally {
+    await source.close();
+  }
+}
+
+export async function failureOf(reading: Promise<unknown>): Promise<{ code: string; text: string }> {
+  try {
+    await reading;
+  } catch (error) {
+    return { code: errorCode(error), text: describeError(error) };
+  }
+  return { code: 'no error', text: '' };
+}
+
+export const texts = ({ files }: Snapshot): Record<string, string> =>
+  Object.fromEntries(files.map(({ path, content }) => [path, Buffer.from(content).toString()]));
