@@ -3,9 +3,13 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { pino } from 'pino';
+import { describeError } from '../api/errors.ts';
+import type { PolicySync } from '../api/generated/types.ts';
 import { PolicySyncs } from '../api/kinds.ts';
 import { liveFrom, policySyncController } from '../gitops/controller.ts';
 import { createPolicySyncMetrics } from '../gitops/metrics.ts';
+import { Hints } from '../gitops/push/hints.ts';
+import { startReceiver } from '../gitops/push/receiver.ts';
 import { Cache } from '../kube/cache.ts';
 import { type Client, connect } from '../kube/client.ts';
 import { EventRecorder } from '../kube/events.ts';
@@ -21,6 +25,8 @@ interface OperatorCommandOptions {
   pushgatewayUrl?: string;
   metricsHost?: string;
   metricsPort: number;
+  receiverHost?: string;
+  receiverPort?: number;
   leaderElect: boolean;
   concurrency: number;
   watchNamespaces?: string[];
@@ -41,6 +47,13 @@ export function configure(command: Command): void {
       'port of /metrics, /healthz and /readyz',
       whole,
       whole(env.BACKSTAY_METRICS_PORT ?? '8080'),
+    )
+    .option('--receiver-host <address>', 'address of the receiver', env.BACKSTAY_RECEIVER_HOST)
+    .option(
+      '--receiver-port <port>',
+      'port at which git servers announce pushes, as plain HTTP (default: none)',
+      whole,
+      env.BACKSTAY_RECEIVER_PORT === undefined ? undefined : whole(env.BACKSTAY_RECEIVER_PORT),
     )
     .option('--no-leader-elect', 'start without a lease; only where there is one replica')
     .option('--concurrency <workers>', 'objects of a kind that are worked on at the same time', whole, 4)
@@ -78,7 +91,9 @@ async function run(options: OperatorCommandOptions): Promise<void> {
   function policySyncs({ client: guarded, signal }: { client: Client; signal: AbortSignal }) {
     const cache = new Cache({ client: guarded, type: PolicySyncs, namespaces: watchNamespaces, log, metrics });
     void cache.run(signal);
-    return policySyncController({
+    const hints = new Hints();
+    void receive(guarded, cache, hints, signal);
+    const dependencies = {
       client: guarded,
       policySyncs: cache,
       live: liveFrom(guarded),
@@ -93,7 +108,26 @@ async function run(options: OperatorCommandOptions): Promise<void> {
       log,
       metrics: policySyncMetrics,
       kubeMetrics: metrics,
-    });
+    };
+    return policySyncController(dependencies, hints);
+  }
+
+  /** Listens for git servers while this process leads: only then somebody acts on what they say. */
+  async function receive(guarded: Client, cache: Cache<PolicySync>, hints: Hints, signal: AbortSignal): Promise<void> {
+    const { receiverHost: host, receiverPort: port } = options;
+    if (port === undefined || signal.aborted) return;
+    try {
+      const receiver = await startReceiver(
+        { host, port },
+        { client: guarded, policySync: (key) => cache.getByKey(key), hint: (key) => hints.give(key), log },
+      );
+      log.info({ port: receiver.port }, 'listening for git servers');
+      if (signal.aborted) await receiver[Symbol.asyncDispose]();
+      else signal.addEventListener('abort', () => void receiver[Symbol.asyncDispose](), { once: true });
+    } catch (error) {
+      // Polling goes on without it.
+      log.error({ error: describeError(error), port }, 'cannot listen for git servers');
+    }
   }
 
   await interruptible((signal) => runOperator(settings, parts, signal));

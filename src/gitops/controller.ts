@@ -1,4 +1,5 @@
 import { Controller, enqueueSelf, specChanged } from '../kube/controller.ts';
+import type { Hints } from './push/hints.ts';
 import { type PolicySyncDependencies, PolicySyncReconciler } from './reconciler.ts';
 
 export { liveFrom } from './live.ts';
@@ -9,10 +10,10 @@ const CONCURRENCY = 4;
 const DEADLINE_SECONDS = 3600;
 
 /** The controller that follows git repositories. Start its caches, then `run` it. */
-export function policySyncController(dependencies: PolicySyncDependencies): Controller {
+export function policySyncController(dependencies: PolicySyncDependencies, hints?: Hints): Controller {
   const reconciler = new PolicySyncReconciler(dependencies);
   const { log, clock, kubeMetrics } = dependencies;
-  return new Controller({
+  const controller = new Controller({
     name: NAME,
     reconcile: (key, signal) => reconciler.reconcile(key, signal),
     concurrency: dependencies.concurrency ?? CONCURRENCY,
@@ -21,4 +22,9 @@ export function policySyncController(dependencies: PolicySyncDependencies): Cont
     ...(clock === undefined ? {} : { clock }),
     ...(kubeMetrics === undefined ? {} : { metrics: kubeMetrics }),
   }).watch(dependencies.policySyncs, enqueueSelf, specChanged);
+  hints?.listen((key) => {
+    reconciler.hint(key);
+    controller.queue.add(key);
+  });
+  return controller;
 }

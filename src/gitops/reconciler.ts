@@ -49,6 +49,7 @@ export interface PolicySyncDependencies {
 }
 
 const STATUS_MANAGER = 'backstay-operator-policysync';
+const SECOND_LOOK_MS = 3000;
 /** How soon a deletion that was refused is tried again. */
 const DELETION_RETRY_SECONDS = 15;
 
@@ -62,6 +63,8 @@ export class PolicySyncReconciler {
   /** When the next reconciliation is due, by uid, in milliseconds of the clock. */
   readonly #due = new Map<string, number>();
   readonly #uids = new Map<string, string>();
+  /** Keys of those that may have something new, until they are looked at. */
+  readonly #hinted = new Set<string>();
   /** The version that our last write made, by key: a cache that is behind it is not believed. */
   readonly #written = new Map<string, string>();
 
@@ -70,6 +73,11 @@ export class PolicySyncReconciler {
     this.#clock = dependencies.clock ?? systemClock;
     this.#log = dependencies.log ?? silent;
     this.#accounts = new ServiceAccountClients(dependencies.client, this.#clock);
+  }
+
+  /** Somebody pushed to the repository, or says so: the next reconciliation does not wait for its time. */
+  hint(key: string): void {
+    if (this.#dependencies.policySyncs.getByKey(key) !== undefined) this.#hinted.add(key);
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<Result | undefined> {
@@ -81,17 +89,18 @@ export class PolicySyncReconciler {
     if (policySync.metadata.deletionTimestamp !== undefined) return this.#finalize(key, policySync, signal);
 
     const held = await this.#hold(key, policySync, policySync.spec.deletionPolicy === 'Delete', signal);
+    const isHinted = this.#hinted.delete(key);
     if (held.spec.suspend === true) {
       this.#due.delete(uid);
       await this.#writeStatus(key, held, statusSuspended(held, this.#clock.date()), signal);
       return undefined;
     }
     const waitMs = (this.#due.get(uid) ?? 0) - this.#clock.now();
-    if (waitMs > 0 && !isRequested(held)) return { requeueAfterSeconds: waitMs / 1000 };
-    return this.#synchronise(key, held, signal);
+    if (waitMs > 0 && !isRequested(held) && !isHinted) return { requeueAfterSeconds: waitMs / 1000 };
+    return this.#synchronise(key, held, isHinted, signal);
   }
 
-  async #synchronise(key: string, policySync: PolicySync, signal: AbortSignal): Promise<Result> {
+  async #synchronise(key: string, policySync: PolicySync, isHinted: boolean, signal: AbortSignal): Promise<Result> {
     const startedAt = this.#clock.now();
     const intervals = intervalsOf(policySync);
     let current = policySync;
@@ -108,7 +117,10 @@ export class PolicySyncReconciler {
     const { outcome, read } = await synchronise(current, surroundings, deadline.signal, signal);
 
     const tookMs = this.#clock.now() - startedAt;
-    const nextInMs = jittered(outcome.kind === 'applied' ? intervals.interval : intervals.retryInterval, Math.random());
+    const regular = jittered(outcome.kind === 'applied' ? intervals.interval : intervals.retryInterval, Math.random());
+    // A git server may call before all of its parts know the commit: what was announced and is not there is looked for once more soon.
+    const isEarly = isHinted && outcome.revision === current.status?.lastAppliedRevision;
+    const nextInMs = isEarly ? Math.min(regular, SECOND_LOOK_MS) : regular;
     const former = current;
     const status = statusAfter(former, outcome, { now: this.#clock.date(), tookMs, nextInMs }, read?.verified);
     const written = await this.#writeStatus(key, former, status, signal);
@@ -231,6 +243,7 @@ export class PolicySyncReconciler {
 
   async #forget(key: string): Promise<undefined> {
     const uid = this.#uids.get(key);
+    this.#hinted.delete(key);
     this.#written.delete(key);
     this.#uids.delete(key);
     if (uid === undefined) return;

@@ -1,6 +1,8 @@
 // needs: cluster
 // time-limit: 300s
 // A PolicySync against a real API server and a real git server: what a commit does to the cluster, and what it must not do.
+import { execFileSync } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +16,8 @@ import { AppBindings, PolicySyncs, RestoreSessions, RetentionPolicies } from '..
 import { policySyncController } from '../../src/gitops/controller.ts';
 import { liveFrom } from '../../src/gitops/live.ts';
 import { createPolicySyncMetrics } from '../../src/gitops/metrics.ts';
+import { Hints } from '../../src/gitops/push/hints.ts';
+import { startReceiver } from '../../src/gitops/push/receiver.ts';
 import { PolicySyncReconciler } from '../../src/gitops/reconciler.ts';
 import {
   type CustomResourceDefinition,
@@ -22,6 +26,8 @@ import {
   type Role,
   RoleBindings,
   Roles,
+  type Secret,
+  Secrets,
   ServiceAccounts,
 } from '../../src/kube/builtin.ts';
 import { Cache } from '../../src/kube/cache.ts';
@@ -245,11 +251,13 @@ test('a settled PolicySync writes nothing at all', async (context) => {
   };
   const before = await versions();
   writes.length = 0;
+  context.server.requests.length = 0;
   // A new process: nothing is remembered, and it is due at once.
   for (let times = 0; times < 3; times += 1)
     await reconcilerOf(context).reconcile(`${namespace}/policies`, context.stop.signal);
   assert.equal(writes, []);
   assert.is(await versions(), before);
+  assert.is(context.server.requests.length, 3, 'one request each');
 });
 
 test('a changed file changes its object alone, and a removed one is pruned', async (context) => {
@@ -707,6 +715,104 @@ test('the controller follows the branch by itself, and puts drift right at its i
   }
 });
 
+test('a push that the git server announces is applied at once, and the announcement alone changes nothing', async (context) => {
+  const { client, namespace, repository, cache: policySyncs, folder } = context;
+  const stop = new AbortController();
+  const hints = new Hints();
+  await client.apply(Secrets, secret(context, 'hook', { token: 's3cret' }), { fieldManager: 'test' });
+  const controller = policySyncController(
+    { client, policySyncs, folder, live: liveFrom(client), events: { record: () => {} } },
+    hints,
+  );
+  await using receiver = await startReceiver(
+    { host: '127.0.0.1', port: 0 },
+    { client, policySync: (key) => policySyncs.getByKey(key), hint: (key) => hints.give(key) },
+  );
+  const running = controller.run(stop.signal);
+  const announce = (body: string): Promise<Response> =>
+    fetch(`http://127.0.0.1:${receiver.port}/hook/${namespace}/policies`, {
+      method: 'POST',
+      body,
+      headers: { 'x-signature': `sha256=${createHmac('sha256', 's3cret').update(body).digest('hex')}` },
+    });
+  try {
+    repository.commit({ 'a.yaml': retention('daily', 7) });
+    await declare(context, { interval: '1h', receiver: { type: 'Generic', secretRef: { name: 'hook' } } });
+    await until('the first commit is there', async () => (await retentions(context)).daily === 7);
+    repository.commit({ 'a.yaml': retention('daily', 8) });
+    assert.is((await announce('{"commit":"0000"}')).status, 200);
+    await until('the second commit is there', async () => (await retentions(context)).daily === 8);
+  } finally {
+    stop.abort();
+    await running;
+  }
+});
+
+test('a rewritten branch is refused where fast-forward is required, and told where it is not', async (context) => {
+  const { repository, events } = context;
+  const first = repository.commit({ 'a.yaml': retention('daily', 7) });
+  repository.commit({ 'a.yaml': retention('daily', 8) });
+  await declare(context, { requireFastForward: true });
+  await sync(context);
+  repository.git('reset', '--quiet', '--hard', first);
+  repository.commit({ 'a.yaml': retention('daily', 9) });
+  const refused = await sync(context);
+  assert.is(condition(refused, 'Ready'), 'False HistoryRewritten');
+  assert.is(condition(refused, 'Stalled'), 'True HistoryRewritten');
+  assert.equal(await retentions(context), { daily: 8 });
+  await declare(context, { requireFastForward: false });
+  await sync(context);
+  assert.equal(await retentions(context), { daily: 9 });
+  assert.ok(events.some(({ reason, note }) => reason === 'HistoryRewritten' && note.includes('does not descend')));
+});
+
+test('an unsigned commit is not applied where a signature is asked for, and SourceVerified says so', async (context) => {
+  const { client, repository, folder } = context;
+  const key = join(folder, 'signing-key');
+  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
+  const trusted = { 'ada.sshpub': readFileSync(`${key}.pub`, 'utf8') };
+  await client.apply(Secrets, secret(context, 'keys', trusted), { fieldManager: 'test' });
+  repository.commit({ 'a.yaml': retention('daily', 7) });
+  await declare(context, { verify: { mode: 'HEAD', secretRef: { name: 'keys' } } });
+  const refused = await sync(context);
+  assert.is(condition(refused, 'Ready'), 'False SignatureMissing');
+  assert.is(condition(refused, 'SourceVerified'), 'False SignatureMissing');
+  assert.equal(await retentions(context), {});
+  const signing = ['-c', 'gpg.format=ssh', '-c', `user.signingKey=${key}`];
+  repository.git(...signing, 'commit', '--quiet', '--amend', '--no-edit', '-S');
+  const taken = await sync(context);
+  assert.is(condition(taken, 'SourceVerified'), 'True Succeeded');
+  assert.equal(await retentions(context), { daily: 7 });
+});
+
+test('a repository reaches no Secret, no role and no namespace beyond those of its account', async (context) => {
+  const { client, namespace, repository } = context;
+  const other = `${namespace}-operator`;
+  await client.create(Namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: other } });
+  const hidden = { ...secret(context, 'hidden', { password: 'hunter2' }) };
+  await client.apply(Secrets, { ...hidden, metadata: { name: 'hidden', namespace: other } }, { fieldManager: 'test' });
+  // The name is looked up beside the PolicySync, whatever it is.
+  repository.commit({ 'a.yaml': retention('daily', 7) });
+  await declare(context, { secretRef: { name: 'hidden' } });
+  const secretless = await sync(context);
+  assert.is(condition(secretless, 'Ready'), 'False SecretNotFound');
+  await declare(context);
+  repository.commit({ 'b.yaml': retention('there', 1, `  namespace: ${other}\n`) });
+  const away = await sync(context);
+  assert.is(condition(away, 'Ready'), 'False ApplyRefused');
+  const role =
+    'apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: all}\nrules: [{apiGroups: ["*"], resources: ["*"], verbs: ["*"]}]\n';
+  repository.commit({ 'b.yaml': role });
+  const ruling = await sync(context);
+  assert.is(condition(ruling, 'Ready'), 'False ValidationFailed');
+  const addon = `apiVersion: ${API_VERSION}\nkind: Function\nmetadata: {name: x}\nspec: {image: x}\n`;
+  repository.commit({ 'b.yaml': addon });
+  const cluster = await sync(context);
+  assert.match(JSON.stringify(cluster.status?.failures), /forbidden|ValidationFailed|Function/i);
+  assert.equal(await retentions(context), {});
+  assert.not.match(JSON.stringify([secretless, away, ruling, cluster]), 'hunter2');
+});
+
 test('a commit with an alias bomb or a link says so, and leaves the rest of the process alone', async (context) => {
   const bomb = [
     'a: &a [x, x, x, x, x, x, x, x, x]',
@@ -721,6 +827,11 @@ test('a commit with an alias bomb or a link says so, and leaves the rest of the 
   assert.equal(after.status?.failures?.map(({ file }) => file).sort(), ['bomb.yaml', 'link.yaml']);
   assert.equal(await retentions(context), {});
 });
+
+function secret({ namespace }: Context, name: string, texts: Record<string, string>): Secret {
+  const data = Object.entries(texts).map(([key, text]) => [key, Buffer.from(text).toString('base64')] as const);
+  return { apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace }, data: Object.fromEntries(data) };
+}
 
 function appBinding(name: string): string {
   return `apiVersion: ${API_VERSION}\nkind: AppBinding\nmetadata:\n  name: ${name}\nspec:\n  type: mongodb\n  clientConfig:\n    url: mongodb://db:27017\n`;

@@ -1366,6 +1366,7 @@ export interface PolicySyncSpec {
    * Namespace of objects that name none. That of the PolicySync when empty.
    */
   targetNamespace?: string;
+  receiver?: PolicySyncReceiver;
   /**
    * Whether a branch whose history was rewritten, and a tag that was moved, are refused. They are reported in any case.
    */
@@ -1404,6 +1405,19 @@ export interface PolicySyncRef {
    * A commit, as 40 hexadecimal digits.
    */
   commit?: string;
+}
+/**
+ * Calls of the git server after a push are taken at /hook/NAMESPACE/NAME of the operator's receiver, so that it need not be waited for.
+ */
+export interface PolicySyncReceiver {
+  /**
+   * Who calls. Generic: anybody who signs the body by HMAC-SHA-256 in the header X-Signature, as sha256=HEX.
+   */
+  type: 'GitHub' | 'GitLab' | 'Gitea' | 'Generic';
+  /**
+   * Secret whose key token is what the calls are signed with.
+   */
+  secretRef: LocalReference;
 }
 /**
  * Which signatures a revision needs to be applied.
