@@ -18,6 +18,7 @@ const COMMANDS: readonly { name: string; summary: string; load: () => Promise<Co
   { name: 'validate', summary: 'judge policies without a cluster', load: () => import('./validate.ts') },
   { name: 'job', summary: 'run inside a Job of the cluster', load: () => import('./job.ts') },
   { name: 'operator', summary: 'run the controllers', load: () => import('./operator.ts') },
+  { name: 'sync', summary: 'look at and steer what follows git repositories', load: () => import('./sync.ts') },
   { name: 'webhook', summary: 'answer admission requests', load: () => import('./webhook.ts') },
 ];
 

@@ -300,7 +300,7 @@ function whose({ subject, author }: Commit): string {
 }
 
 /** The schema and the rules, as the webhook would judge, over the objects of the commit alone. */
-const judge: Surroundings['validate'] = (kind, object, lookup) => review(kind, object, { lookup }).causes;
+export const judge: Surroundings['validate'] = (kind, object, lookup) => review(kind, object, { lookup }).causes;
 
 /** Whether somebody asks for a reconciliation that has not been made, or changed the spec since the last one. */
 function isRequested({ metadata, status }: PolicySync): boolean {

@@ -38,6 +38,9 @@ export interface Surroundings {
   announce: (revision: string, inventory: InventoryEntry[], signal: AbortSignal) => Promise<void>;
 }
 
+/** What reading alone needs of them. */
+type Reading = Pick<Surroundings, 'client' | 'reader' | 'validate' | 'folder'>;
+
 /**
  * Makes the cluster say what the followed commit says: asks git, reads, validates, rehearses, and only then writes. Whatever goes wrong
  * is in the outcome; only an abort of `stop`, the signal of the process, is thrown.
@@ -60,6 +63,20 @@ export async function synchronise(
   }
 }
 
+/** What a synchronisation would do now: reads, validates and plans, and changes nothing. Fails as one would. */
+export async function preview(
+  policySync: PolicySync,
+  surroundings: Omit<Surroundings, 'accounts' | 'announce'>,
+  signal: AbortSignal,
+): Promise<{ read: ReadRevision; steps: Step[] }> {
+  const read = await readRevision(policySync, surroundings, signal);
+  requireHistory(policySync, read);
+  const prune = policySync.spec.prune !== false;
+  const steps =
+    read.failures.length > 0 ? [] : await planFor(policySync, read.objects, { ...surroundings, prune }, signal);
+  return { read, steps };
+}
+
 /** Removes every object of the inventory that still carries the mark. Refusals are returned. */
 export async function removeAll(
   policySync: PolicySync,
@@ -75,11 +92,7 @@ export async function removeAll(
   return { changes, failures };
 }
 
-async function readRevision(
-  policySync: PolicySync,
-  surroundings: Surroundings,
-  signal: AbortSignal,
-): Promise<ReadRevision> {
+async function readRevision(policySync: PolicySync, surroundings: Reading, signal: AbortSignal): Promise<ReadRevision> {
   const { namespace, name, id } = identityOf(policySync);
   const options = {
     mark: markOf({ namespace, name }),
@@ -98,7 +111,7 @@ async function readRevision(
 async function openSource(
   policySync: PolicySync,
   verification: Verification | undefined,
-  surroundings: Surroundings,
+  surroundings: Reading,
   signal: AbortSignal,
 ): Promise<Source> {
   const { spec, status } = policySync;
@@ -112,7 +125,7 @@ async function openSource(
 async function readAccess(
   policySync: PolicySync,
   url: RepositoryURL,
-  surroundings: Surroundings,
+  surroundings: Reading,
   signal: AbortSignal,
 ): Promise<Access> {
   const { secretRef } = policySync.spec;
@@ -128,7 +141,7 @@ async function readAccess(
 
 async function readVerification(
   policySync: PolicySync,
-  surroundings: Surroundings,
+  surroundings: Reading,
   signal: AbortSignal,
 ): Promise<Verification | undefined> {
   const { verify } = policySync.spec;
@@ -142,7 +155,7 @@ async function readSecret(
   { metadata }: PolicySync,
   name: string,
   field: string,
-  { client }: Surroundings,
+  { client }: Reading,
   signal: AbortSignal,
 ): Promise<{ data: Readonly<Record<string, string>>; where: string }> {
   const where = `${metadata.namespace}/${name}`;
@@ -229,7 +242,7 @@ function requireHistory({ spec, status }: PolicySync, { history, revision }: Rea
 async function planFor(
   policySync: PolicySync,
   desired: readonly DesiredObject[],
-  { live, exists, prune }: Surroundings & { prune: boolean },
+  { live, exists, prune }: Pick<Surroundings, 'live' | 'exists'> & { prune: boolean },
   signal: AbortSignal,
 ): Promise<Step[]> {
   const mark = markOf(identityOf(policySync));

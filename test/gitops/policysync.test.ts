@@ -1,11 +1,12 @@
 // needs: cluster
 // time-limit: 300s
 // A PolicySync against a real API server and a real git server: what a commit does to the cluster, and what it must not do.
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { Registry } from 'prom-client';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -34,6 +35,7 @@ import { Cache } from '../../src/kube/cache.ts';
 import type { Client } from '../../src/kube/client.ts';
 import type { EventToRecord } from '../../src/kube/events.ts';
 import { type KubeObject, keyOf, type ResourceType } from '../../src/kube/resource.ts';
+import { backstay } from '../cli/backstay.ts';
 import { type ControlPlane, startControlPlane } from '../kube/control-plane.ts';
 import { until } from '../lab/process.ts';
 import { GitServer, type TestRepository } from './git-server.ts';
@@ -56,6 +58,9 @@ interface Context {
 
 const test = suite<Context>('policysync');
 const CRDS = new URL('../../manifests/crds/', import.meta.url);
+/** The full measure is 20 kills of a synchronisation of 500 objects. */
+const KILLS = Number(process.env.BACKSTAY_ROUNDS ?? 2);
+const OBJECTS = process.env.BACKSTAY_ROUNDS === undefined ? 50 : 500;
 let serial = 0;
 
 test.before(async (context) => {
@@ -682,6 +687,101 @@ test('two hundred policies arrive in one reconciliation, and the next one asks f
   context.writes.length = 0;
   await sync(context);
   assert.equal(context.writes, [`applyStatus PolicySync policies`]);
+});
+
+test(`a process that is killed at ${KILLS} random moments, with creations and deletions on the way, ends where the commit is`, async (context) => {
+  const { client, namespace, repository, plane, folder } = context;
+  const names = Array.from({ length: OBJECTS }, (_, index) => `r${index}`);
+  let wanted: Record<string, number> = {};
+  let child: ChildProcess | undefined;
+  const start = (): void => {
+    const env = { ...process.env, KUBECONFIG: plane.kubeconfig };
+    child = spawn(process.execPath, [join(import.meta.dirname, 'follower.ts'), folder], { env, stdio: 'ignore' });
+  };
+  const kill = async (): Promise<void> => {
+    const dead = new Promise((resolve) => child?.once('exit', resolve));
+    child?.kill('SIGKILL');
+    await dead;
+  };
+  try {
+    for (let round = 0; round < KILLS; round += 1) {
+      wanted = Object.fromEntries(names.filter(() => Math.random() < 0.6).map((name) => [name, round + 1]));
+      repository.commit(
+        Object.fromEntries(
+          names.map((name) => [`p/${name}.yaml`, name in wanted ? retention(name, round + 1) : '# none\n']),
+        ),
+      );
+      // Beside it stands what nobody wrote to git: it has to stay.
+      if (round === 0) {
+        await client.apply(
+          RetentionPolicies,
+          { metadata: { name: 'foreign', namespace }, spec: { successfulSnapshots: { last: 99 } } },
+          { fieldManager: 'kubectl' },
+        );
+        await declare(context, { interval: '5s' });
+      }
+      start();
+      // A start takes about a second, a synchronisation about as long.
+      await setTimeout(500 + Math.random() * 2500);
+      await kill();
+    }
+    start();
+    await until('the cluster says what the commit says', async () => {
+      const { foreign, ...live } = await retentions(context);
+      const same = JSON.stringify(Object.entries(live).sort()) === JSON.stringify(Object.entries(wanted).sort());
+      return same && foreign === 99;
+    });
+    await until('it is on record', async () => {
+      const { status } = present(await client.get(PolicySyncs, { namespace, name: 'policies' }));
+      return status?.inventory?.length === Object.keys(wanted).length && status.inventory.every(({ digest }) => digest);
+    });
+  } finally {
+    await kill();
+  }
+});
+
+test('the command line shows what is followed, what would change, and has it done', async (context) => {
+  const { client, namespace, repository, cache: policySyncs, folder, plane } = context;
+  const run = async (...args: string[]): Promise<{ code: number | null; said: string }> => {
+    const { code, stdout, stderr } = await backstay(['sync', ...args, '--kubeconfig', plane.kubeconfig]);
+    return { code, said: `${stdout}${stderr}` };
+  };
+  repository.commit({ 'a.yaml': retention('daily', 7), 'b.yaml': retention('weekly', 4) });
+  await declare(context);
+  await sync(context);
+  repository.commit({ 'a.yaml': retention('daily', 8), 'b.yaml': null, 'c.yaml': retention('yearly', 1) }, 'Keep less');
+  const diff = await run('diff', 'policies', '-n', namespace);
+  assert.is(diff.code, 1, diff.said);
+  assert.match(diff.said, /“Keep less” by Ada Author/);
+  assert.match(diff.said, `+ RetentionPolicy/${namespace}/yearly  (c.yaml:1)`);
+  assert.match(diff.said, `- RetentionPolicy/${namespace}/weekly`);
+  assert.match(diff.said, 'spec.successfulSnapshots.last: 7 -> 8');
+  assert.equal(await retentions(context), { daily: 7, weekly: 4 });
+
+  const stop = new AbortController();
+  const dependencies = { client, policySyncs, folder, live: liveFrom(client), events: { record: () => {} } };
+  const running = policySyncController(dependencies).run(stop.signal);
+  try {
+    const done = await run('reconcile', 'policies', '-n', namespace, '--wait');
+    assert.is(done.code, 0, done.said);
+    assert.match(done.said, 'Applied revision main@sha1:');
+    assert.equal(await retentions(context), { daily: 8, yearly: 1 });
+    assert.is((await run('diff', 'policies', '-n', namespace)).code, 0);
+    assert.is((await run('suspend', 'policies', '-n', namespace)).code, 0);
+    const status = await run('status', 'policies', '-n', namespace);
+    assert.match(status.said, /Suspended/);
+    assert.match(status.said, /Applied main@sha1:[0-9a-f]{12} in .* Created 1, changed 1, pruned 1/);
+    assert.match((await run('status', '-A')).said, new RegExp(`${namespace} +policies +Suspended`));
+    const refused = await run('reconcile', 'policies', '-n', namespace);
+    assert.match(refused.said, 'is suspended; resume it first');
+    assert.is((await run('resume', 'policies', '-n', namespace)).code, 0);
+    const missing = await run('status', 'nothing', '-n', namespace);
+    assert.is(missing.code, 1);
+    assert.match(missing.said, `PolicySync ${namespace}/nothing does not exist`);
+  } finally {
+    stop.abort();
+    await running;
+  }
 });
 
 test('the controller follows the branch by itself, and puts drift right at its interval', async (context) => {
