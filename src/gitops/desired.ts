@@ -42,6 +42,8 @@ const FOREIGN_METADATA = [
   'generateName',
 ];
 const DIGEST_LENGTH = 32;
+/** More than anybody is shown. */
+const ENOUGH_FAILURES = 1000;
 
 /**
  * The objects of a commit as they should be in the cluster, and everything that is wrong with them; with any failure, nothing may be
@@ -82,6 +84,8 @@ export function desiredObjects(
   // Only now, because an object is judged together with those that it refers to.
   const lookup = lookupIn(objects);
   for (const desired of unchecked) {
+    // A few files can be wrong in millions of ways: each with each other.
+    if (failures.length > ENOUGH_FAILURES) break;
     const causes = options.validate(desired.object.kind as Kind, desired.object, lookup);
     failures.push(...causes.map(({ field, message }) => failureAt(desired, field, message)));
   }
@@ -93,7 +97,10 @@ export function desiredObjects(
  * missing.
  */
 function lookupIn(objects: ReadonlyMap<ObjectID, DesiredObject>): Lookup {
-  const all = [...objects.values()].map(({ object }) => object);
+  const byKind = Map.groupBy(
+    [...objects.values()].map(({ object }) => object),
+    ({ kind }) => kind,
+  );
   return {
     knows: () => false,
     get: <T extends KubeObject>(type: ResourceType<T>, namespace: string | undefined, name: string): T | undefined => {
@@ -101,13 +108,10 @@ function lookupIn(objects: ReadonlyMap<ObjectID, DesiredObject>): Lookup {
       if (type.apiVersion !== API_VERSION) return undefined;
       return objects.get(objectID({ apiVersion: API_VERSION, kind: type.kind, metadata }))?.object as T | undefined;
     },
-    list: <T extends KubeObject>(type: ResourceType<T>, namespace?: string): readonly T[] =>
-      all.filter(
-        ({ apiVersion, kind, metadata }) =>
-          apiVersion === type.apiVersion &&
-          kind === type.kind &&
-          (namespace === undefined || metadata.namespace === namespace),
-      ) as T[],
+    list: <T extends KubeObject>(type: ResourceType<T>, namespace?: string): readonly T[] => {
+      const all = type.apiVersion === API_VERSION ? (byKind.get(type.kind) ?? []) : [];
+      return all.filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace) as T[];
+    },
   };
 }
 

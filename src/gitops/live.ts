@@ -16,6 +16,8 @@ export type LiveObjects = (
 
 /** So many objects of one kind in one namespace are asked for one by one; more are listed. */
 const FEW = 3;
+/** So many that the first list did not have are asked for one by one; for more, all of the kind are listed. */
+const MANY = 20;
 
 interface Group {
   type: ResourceType;
@@ -24,25 +26,28 @@ interface Group {
 }
 
 /**
- * Asks the API server: lists what carries the mark, kind by kind, and then asks for what the lists did not have. A settled PolicySync costs
+ * Asks the API server: lists what carries the mark, kind by kind, and then looks for what the lists did not have. A settled PolicySync costs
  * a handful of requests, however many objects it has.
  */
 export function liveFrom(client: Pick<Client, 'get' | 'listAll'>): LiveObjects {
   return async (ids, mark, signal) => {
     const found = new Map<ObjectID, KubeObject>();
     for (const { type, namespace, ids: wanted } of groups(ids)) {
-      if (wanted.size > FEW) {
-        const scope = namespace === undefined ? {} : { namespace };
-        const query = { ...scope, labelSelector: `${POLICY_SYNC_LABEL}=${mark}` };
+      const scope = namespace === undefined ? {} : { namespace };
+      const missing = (): [ObjectID, string][] => [...wanted].filter(([id]) => !found.has(id));
+      const list = async (query: { namespace?: string; labelSelector?: string }): Promise<void> => {
         for (const object of await client.listAll(type, query, { signal })) found.set(objectID(object), object);
-      }
-      const missing = [...wanted].filter(([id]) => !found.has(id));
-      await Promise.all(
-        missing.map(async ([id, name]) => {
-          const object = await client.get(type, { namespace, name }, { signal });
-          if (object !== undefined) found.set(id, object);
-        }),
-      );
+      };
+      if (wanted.size > FEW) await list({ ...scope, labelSelector: `${POLICY_SYNC_LABEL}=${mark}` });
+      // Those that are new, or that somebody took the label from.
+      if (missing().length > MANY) await list(scope);
+      else
+        await Promise.all(
+          missing().map(async ([id, name]) => {
+            const object = await client.get(type, { namespace, name }, { signal });
+            if (object !== undefined) found.set(id, object);
+          }),
+        );
     }
     return found;
   };

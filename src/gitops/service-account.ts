@@ -2,6 +2,11 @@ import type { Client } from '../kube/client.ts';
 import { type Clock, systemClock } from '../kube/clock.ts';
 
 const LIFE_SECONDS = 3600;
+/**
+ * Requests of one account, a second and at once: as many as a handful of writers have answered. To the API server it is a user of its own,
+ * which it has wait in a queue of its own when there is too much to do.
+ */
+const RATE = { qps: 500, burst: 500 };
 /** A token is asked for anew when this part of its life is over. */
 const REFRESH_AT = 0.8;
 
@@ -27,7 +32,7 @@ export class ServiceAccountClients {
 
   /** A client for the account. A token is asked for at its first request, and again when the old one has grown old. */
   as(namespace: string, name: string): Client {
-    return this.#client.withToken((refused) => this.#token(namespace, name, refused));
+    return this.#client.withToken((refused) => this.#token(namespace, name, refused), RATE);
   }
 
   /** Makes sure that there is a token. Fails as TokenRequest does: `NotFound` for an account that is not there. */

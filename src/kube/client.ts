@@ -187,14 +187,20 @@ export interface Client {
   /** The text under a path: `/readyz`, `/version`, `/api/v1/namespaces/shop/pods/x/log?tailLines=20`. */
   getText(path: string, options?: RequestOptions): Promise<string>;
 
-  /** The same server, certificate authority and rate limit under another identity. */
-  withToken(token: TokenSource): Client;
+  /** The same server and certificate authority under another identity; and the same rate limit, unless it gets one of its own. */
+  withToken(token: TokenSource, rate?: RequestRate): Client;
 
   /**
    * The same client with a check that runs directly before each attempt of a request that changes something, and stops it by throwing.
    * Leader election uses it: a holder that was paused must not write when it resumes.
    */
   withGuard(check: () => void): Client;
+}
+
+/** Requests that are sent without waiting: so many a second, and so many at once after a pause. */
+export interface RequestRate {
+  qps: number;
+  burst: number;
 }
 
 export interface ConnectOptions {

@@ -14,6 +14,7 @@ import type {
   ObjectList,
   PatchOptions,
   RequestOptions,
+  RequestRate,
   TokenSource,
   WatchEvent,
   WatchQuery,
@@ -226,8 +227,8 @@ export class HttpClient implements Client {
     );
   }
 
-  withToken(token: TokenSource): Client {
-    return new HttpClient(this.#rest.withToken(token));
+  withToken(token: TokenSource, rate?: RequestRate): Client {
+    return new HttpClient(this.#rest.withToken(token, rate));
   }
 
   withGuard(check: () => void): Client {

@@ -8,7 +8,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Backoff } from './backoff.ts';
 import { TokenBucket } from './bucket.ts';
-import type { ConnectOptions, RequestOptions, TokenSource } from './client.ts';
+import type { ConnectOptions, RequestOptions, RequestRate, TokenSource } from './client.ts';
 import { sleep } from './clock.ts';
 import { Deadline } from './deadline.ts';
 import { type Endpoint, tokenEndpoint } from './endpoint.ts';
@@ -48,8 +48,9 @@ export class Rest {
     this.#guard = guard;
   }
 
-  withToken(token: TokenSource): Rest {
-    return new Rest(tokenEndpoint(this.#endpoint, token), this.#options, this.#bucket, this.#guard);
+  withToken(token: TokenSource, rate?: RequestRate): Rest {
+    const bucket = rate === undefined ? this.#bucket : new TokenBucket(rate.qps, rate.burst);
+    return new Rest(tokenEndpoint(this.#endpoint, token), this.#options, bucket, this.#guard);
   }
 
   withGuard(guard: () => void): Rest {
