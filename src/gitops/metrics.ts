@@ -10,6 +10,8 @@ export interface PolicySyncMetrics {
     now: Date,
   ): void;
   changed(action: 'created' | 'changed' | 'pruned', count: number): void;
+  /** Objects that somebody had changed or deleted in the cluster, and that are as git says again. */
+  corrected(policySync: { namespace: string; name: string }, count: number): void;
   forgotten(policySync: { namespace: string; name: string }): void;
 }
 
@@ -54,7 +56,14 @@ export function createPolicySyncMetrics(registry: Registry): PolicySyncMetrics {
     labelNames: ['action'],
     registers,
   });
+  const drift = new Counter({
+    name: 'backstay_policysync_drift_corrected_total',
+    help: 'Objects that were changed or deleted in the cluster and put right',
+    labelNames,
+    registers,
+  });
   return {
+    corrected: ({ namespace, name }, count) => drift.inc({ namespace, name }, count),
     reconciled: ({ namespace, name }, outcome, took, count, now) => {
       reconciliations.inc({ namespace, name, outcome });
       seconds.observe({ outcome }, took);
@@ -64,7 +73,7 @@ export function createPolicySyncMetrics(registry: Registry): PolicySyncMetrics {
     },
     changed: (action, count) => changes.inc({ action }, count),
     forgotten: ({ namespace, name }) => {
-      for (const metric of [objects, ready, lastSuccess]) metric.remove({ namespace, name });
+      for (const metric of [objects, ready, lastSuccess, drift]) metric.remove({ namespace, name });
       for (const outcome of ['applied', 'failed']) reconciliations.remove({ namespace, name, outcome });
     },
   };

@@ -128,7 +128,7 @@ export class PolicySyncReconciler {
     if (JSON.stringify(status.history) !== JSON.stringify(former.status?.history)) this.#tell(written, outcome, read);
     if (outcome.kind === 'applied' && read !== undefined && former.status?.lastAppliedRevision !== outcome.revision)
       this.#warn(written, former.status?.lastAppliedRevision, read);
-    this.#measure(policySync, outcome, tookMs);
+    this.#measure(former, outcome, tookMs);
     return { requeueAfterSeconds: nextInMs / 1000 };
   }
 
@@ -286,12 +286,15 @@ export class PolicySyncReconciler {
     else this.#log.warn(fields, note);
   }
 
-  #measure({ metadata }: PolicySync, outcome: Outcome, tookMs: number): void {
+  #measure({ metadata, status }: PolicySync, outcome: Outcome, tookMs: number): void {
     const { metrics } = this.#dependencies;
     const { namespace = '', name = '' } = metadata;
     const objects = outcome.kind === 'applied' ? outcome.objects : undefined;
     metrics?.reconciled({ namespace, name }, outcome.kind, tookMs / 1000, objects, this.#clock.date());
     for (const { action } of outcome.changes) metrics?.changed(action, 1);
+    // Nothing new in git, and there was something to do.
+    if (outcome.revision === status?.lastAppliedRevision)
+      metrics?.corrected({ namespace, name }, outcome.changes.length);
   }
 }
 

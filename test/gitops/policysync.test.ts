@@ -803,6 +803,7 @@ test('the controller follows the branch by itself, and puts drift right at its i
     await until('what was deleted is there again', async () => (await retentions(context)).daily === 8);
     const text = await registry.metrics();
     assert.match(text, `backstay_policysync_ready{namespace="${namespace}",name="policies"} 1`);
+    assert.match(text, `backstay_policysync_drift_corrected_total{namespace="${namespace}",name="policies"} 1`);
     assert.match(text, `backstay_policysync_objects{namespace="${namespace}",name="policies"} 1`);
     await client.delete(PolicySyncs, { namespace, name: 'policies' });
     await until(

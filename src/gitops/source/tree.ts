@@ -33,6 +33,7 @@ export const SOURCE_LIMITS: SourceLimits = {
 const SYMLINK = '120000';
 const SUBMODULE = '160000';
 const CONTROL = /\p{Cc}/u;
+const KUSTOMIZATION = /(^|\/)kustomization\.ya?ml$/;
 const UNREADABLE = /[\p{Cc}\uFFFD]/u;
 
 /**
@@ -64,9 +65,7 @@ export function readTree(
       });
     else if (isPolicyFile(path)) {
       const bytes = Number(size);
-      const problem = UNREADABLE.test(path)
-        ? 'Its name holds control characters or is not UTF-8; rename it'
-        : oversize(path, bytes, limits);
+      const problem = complaint(path, bytes, limits);
       if (problem !== undefined) {
         failures.push({ file: shown(path), message: problem });
         continue;
@@ -90,6 +89,14 @@ export function folderOf(path: string | undefined): string {
     });
   }
   return parts.join('/');
+}
+
+/** Why a file cannot be read as a policy, by its name and size; undefined when it can. */
+function complaint(path: string, bytes: number, limits: SourceLimits): string | undefined {
+  if (UNREADABLE.test(path)) return 'Its name holds control characters or is not UTF-8; rename it';
+  if (KUSTOMIZATION.test(path))
+    return 'It is for kustomize, which a PolicySync does not run; follow a folder without one, or commit what kustomize build prints';
+  return oversize(path, bytes, limits);
 }
 
 function oversize(path: string, bytes: number, limits: SourceLimits): string | undefined {
