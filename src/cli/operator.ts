@@ -6,13 +6,14 @@ import { pino } from 'pino';
 import { describeError } from '../api/errors.ts';
 import type { PolicySync } from '../api/generated/types.ts';
 import { PolicySyncs } from '../api/kinds.ts';
-import { liveFrom, policySyncController } from '../gitops/controller.ts';
+import { liveFrom, liveFromCaches, policySyncController } from '../gitops/controller.ts';
 import { createPolicySyncMetrics } from '../gitops/metrics.ts';
 import { Hints } from '../gitops/push/hints.ts';
 import { startReceiver } from '../gitops/push/receiver.ts';
 import { Cache } from '../kube/cache.ts';
 import { type Client, connect } from '../kube/client.ts';
 import { EventRecorder } from '../kube/events.ts';
+import type { Caches } from '../operator/caches.ts';
 import { type OperatorParts, operatorRegistry, runOperator } from '../operator/main.ts';
 import { BACKSTAY_VERSION } from '../runner/version.ts';
 import { interruptible } from './signals.ts';
@@ -88,7 +89,10 @@ async function run(options: OperatorCommandOptions): Promise<void> {
   const parts: OperatorParts = { client, log, registry, metrics, more: [policySyncs] };
 
   const policySyncMetrics = createPolicySyncMetrics(registry);
-  function policySyncs({ client: guarded, signal }: { client: Client; signal: AbortSignal }) {
+  function policySyncs({ client: guarded, caches, signal }: { client: Client; caches: Caches; signal: AbortSignal }) {
+    const asked = liveFrom(guarded);
+    // Where some namespaces are watched only, a cache does not know what is in the others.
+    const live = watchNamespaces === undefined ? liveFromCaches(caches.all, asked) : asked;
     const cache = new Cache({ client: guarded, type: PolicySyncs, namespaces: watchNamespaces, log, metrics });
     void cache.run(signal);
     const hints = new Hints();
@@ -96,7 +100,7 @@ async function run(options: OperatorCommandOptions): Promise<void> {
     const dependencies = {
       client: guarded,
       policySyncs: cache,
-      live: liveFrom(guarded),
+      live,
       events: new EventRecorder({
         client: guarded,
         reportingController: 'backstay.dev/policysync',

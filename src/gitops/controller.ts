@@ -2,7 +2,7 @@ import { Controller, enqueueSelf, specChanged } from '../kube/controller.ts';
 import type { Hints } from './push/hints.ts';
 import { type PolicySyncDependencies, PolicySyncReconciler } from './reconciler.ts';
 
-export { liveFrom } from './live.ts';
+export { liveFrom, liveFromCaches } from './live.ts';
 
 const NAME = 'policysync';
 const CONCURRENCY = 4;

@@ -10,6 +10,7 @@ import { type ObjectID, objectID } from './object-id.ts';
 import { whyNotAllowed } from './order.ts';
 import { POLICY_SYNC_LABEL } from './ownership.ts';
 import { type Failure, failureAt, type SourceObject } from './read/objects.ts';
+import { type Fingerprints, Verdicts } from './verdicts.ts';
 
 /** An object as it is applied: with its namespace and the mark of its PolicySync, and where it was written. */
 export interface DesiredObject extends SourceObject {
@@ -26,6 +27,8 @@ export interface DesiredOptions {
   namespace: string;
   /** What is wrong with an object of a kind, beyond its form. */
   validate: (kind: Kind, object: KubeObject, lookup: Lookup) => readonly Cause[];
+  /** What was said about the commit before; nothing, unless given. */
+  verdicts?: Verdicts | undefined;
 }
 
 // What the server keeps, or what would make the object somebody else's.
@@ -83,13 +86,34 @@ export function desiredObjects(
   }
   // Only now, because an object is judged together with those that it refers to.
   const lookup = lookupIn(objects);
+  const prints = fingerprintsOf(objects);
+  const verdicts = options.verdicts ?? new Verdicts();
   for (const desired of unchecked) {
     // A few files can be wrong in millions of ways: each with each other.
     if (failures.length > ENOUGH_FAILURES) break;
-    const causes = options.validate(desired.object.kind as Kind, desired.object, lookup);
+    const causes = verdicts.judge(desired, options.validate, lookup, prints);
     failures.push(...causes.map(({ field, message }) => failureAt(desired, field, message)));
   }
+  verdicts.done();
   return { objects: [...objects.values()], failures };
+}
+
+function fingerprintsOf(objects: ReadonlyMap<ObjectID, DesiredObject>): Fingerprints {
+  const lists = new Map<string, string>();
+  return {
+    get: ({ apiVersion, kind }, namespace, name) =>
+      objects.get(objectID({ apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } }))
+        ?.digest ?? '',
+    list: ({ kind }) => {
+      const known = lists.get(kind);
+      if (known !== undefined) return known;
+      const hash = createHash('sha256');
+      for (const { id, digest, type } of objects.values()) if (type.kind === kind) hash.update(`${id} ${digest}\n`);
+      const print = hash.digest('base64');
+      lists.set(kind, print);
+      return print;
+    },
+  };
 }
 
 /**

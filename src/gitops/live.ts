@@ -1,5 +1,8 @@
+import { API_VERSION } from '../api/group.ts';
 import type { KubeObject, ResourceType } from '../api/meta.ts';
+import type { Cache } from '../kube/cache.ts';
 import type { Client } from '../kube/client.ts';
+import { keyFor } from '../kube/resource.ts';
 import { type ObjectID, objectID, parseObjectID } from './object-id.ts';
 import { POLICY_SYNC_LABEL } from './ownership.ts';
 
@@ -49,6 +52,30 @@ export function liveFrom(client: Pick<Client, 'get' | 'listAll'>): LiveObjects {
           }),
         );
     }
+    return found;
+  };
+}
+
+/**
+ * Looks into caches first, and asks for what they do not have: that something is gone is believed to the server alone, because an object that
+ * was taken for gone would be forgotten instead of pruned.
+ */
+export function liveFromCaches(caches: readonly Cache<KubeObject>[], otherwise: LiveObjects): LiveObjects {
+  // Kinds of others have the same names: AppBinding.
+  const own = caches.filter(({ type }) => type.apiVersion === API_VERSION);
+  const byKind = new Map(own.map((cache) => [cache.type.kind, cache]));
+  return async (ids, mark, signal) => {
+    const found = new Map<ObjectID, KubeObject>();
+    const missing: ObjectID[] = [];
+    for (const id of ids) {
+      const parsed = parseObjectID(id);
+      const cache = parsed === undefined ? undefined : byKind.get(parsed.type.kind);
+      const object =
+        cache?.hasSynced === true ? cache.getByKey(keyFor(parsed?.namespace, parsed?.name ?? '')) : undefined;
+      if (object === undefined) missing.push(id);
+      else found.set(id, object);
+    }
+    if (missing.length > 0) for (const [id, object] of await otherwise(missing, mark, signal)) found.set(id, object);
     return found;
   };
 }

@@ -7,6 +7,7 @@ import type { History } from './source/history.ts';
 import { formatRevision, type Revision } from './source/reference.ts';
 import type { Source } from './source/source.ts';
 import type { Verification } from './source/verify.ts';
+import { Verdicts } from './verdicts.ts';
 
 /** A commit as far as a PolicySync is concerned: read, judged, ready to be planned. */
 export interface ReadRevision {
@@ -28,6 +29,9 @@ export interface ReadRevision {
  */
 export class RevisionReader {
   readonly #read = new Map<string, { key: string; result: ReadRevision }>();
+  /** What each file of the last commit held, and what was said about its objects: most files are the same in the next one. */
+  readonly #files = new Map<string, ReadonlyMap<string, ReturnType<typeof readObjects>>>();
+  readonly #verdicts = new Map<string, Verdicts>();
 
   /** @param id of the PolicySync, its uid */
   async read(
@@ -48,15 +52,24 @@ export class RevisionReader {
     const snapshot = await source.read(head, spec.path, signal);
     const objects: SourceObject[] = [];
     const failures: Failure[] = [...snapshot.failures];
+    const former = this.#files.get(id);
+    const files = new Map<string, ReturnType<typeof readObjects>>();
     for (const file of snapshot.files) {
-      const read = readObjects(file);
+      const name = `${file.oid} ${file.path}`;
+      const same = former?.get(name);
+      const read = same ?? readObjects(file);
+      files.set(name, read);
       objects.push(...read.objects);
       failures.push(...read.failures);
+      if (same !== undefined) continue;
       // Parsing holds the only thread; everything else in this process gets its turn between two files.
       await setImmediate();
       signal.throwIfAborted();
     }
-    const desired = desiredObjects(objects, options);
+    this.#files.set(id, files);
+    const verdicts = this.#verdicts.get(id) ?? new Verdicts();
+    this.#verdicts.set(id, verdicts);
+    const desired = desiredObjects(objects, { ...options, verdicts });
     const result = {
       revision: formatRevision(snapshot.revision),
       commit: snapshot.commit,
@@ -71,5 +84,7 @@ export class RevisionReader {
 
   forget(id: string): void {
     this.#read.delete(id);
+    this.#files.delete(id);
+    this.#verdicts.delete(id);
   }
 }

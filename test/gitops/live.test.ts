@@ -3,8 +3,9 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { API_VERSION } from '../../src/api/group.ts';
 import type { KubeObject } from '../../src/api/meta.ts';
-import { liveFrom } from '../../src/gitops/live.ts';
+import { liveFrom, liveFromCaches } from '../../src/gitops/live.ts';
 import { objectID, parseObjectID } from '../../src/gitops/object-id.ts';
+import type { Cache } from '../../src/kube/cache.ts';
 import type { Client } from '../../src/kube/client.ts';
 
 const test = suite('live');
@@ -55,6 +56,38 @@ test('what does not carry the mark is asked for by name, and what is not there i
   const found = await liveFrom(client)(ids, 'm', AbortSignal.timeout(5000));
   assert.equal([...found.keys()].sort(), [...marked, foreign].map(objectID).sort());
   assert.equal(requests.slice(1).sort(), ['get Addon a', 'get RetentionPolicy foreign', 'get RetentionPolicy none']);
+});
+
+test('a large new commit lists its kind instead of asking for each object', async () => {
+  const unmarked = Array.from({ length: 50 }, (_, index) => object('RetentionPolicy', 'shop', `r${index}`));
+  const { client, requests } = server([], unmarked);
+  await liveFrom(client)(unmarked.map(objectID), 'm', AbortSignal.timeout(5000));
+  assert.equal(requests, ['list RetentionPolicy shop backstay.dev/policysync=m', 'list RetentionPolicy shop ']);
+});
+
+test('a cache answers for what it has; that something is gone, or of a kind of others, is asked of the server', async () => {
+  const [there, gone] = ['there', 'gone'].map((name) => object('AppBinding', 'shop', name)) as [KubeObject, KubeObject];
+  const cache = (apiVersion: string, hasSynced: boolean): Cache<KubeObject> =>
+    ({
+      type: { apiVersion, kind: 'AppBinding' },
+      hasSynced,
+      getByKey: (key: string) => (key === 'shop/there' ? there : undefined),
+    }) as unknown as Cache<KubeObject>;
+  const asked = async (...caches: Cache<KubeObject>[]): Promise<string[]> => {
+    const { client, requests } = server([there]);
+    const found = await liveFromCaches(caches, liveFrom(client))(
+      [there, gone].map(objectID),
+      'm',
+      AbortSignal.timeout(5000),
+    );
+    assert.equal([...found.keys()], [objectID(there)]);
+    return requests;
+  };
+  assert.equal(await asked(cache(API_VERSION, true)), ['get AppBinding gone']);
+  assert.equal(await asked(cache(API_VERSION, true), cache('appcatalog.appscode.com/v1alpha1', true)), [
+    'get AppBinding gone',
+  ]);
+  assert.is((await asked(cache(API_VERSION, false))).length, 2);
 });
 
 test('an id is read back as what it was made of, and nothing else is an id', () => {

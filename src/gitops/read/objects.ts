@@ -7,6 +7,8 @@ import { locate, readYAML, type ValuePath } from './yaml.ts';
 /** A file of a policy repository, its path relative to the repository's root. */
 export interface SourceFile {
   path: string;
+  /** What names the content: the same for the same bytes. */
+  oid: string;
   content: Uint8Array;
 }
 
@@ -44,7 +46,10 @@ export function isPolicyFile(path: string): boolean {
 }
 
 /** Reads the objects of one file; the items of a List count as objects of their own. */
-export function readObjects({ path, content }: SourceFile): { objects: SourceObject[]; failures: Failure[] } {
+export function readObjects({ path, content }: Pick<SourceFile, 'path' | 'content'>): {
+  objects: SourceObject[];
+  failures: Failure[];
+} {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(content);

@@ -1,9 +1,10 @@
-import { chmod, mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BackstayError, errorCode } from '../../api/errors.ts';
 import { type Access, secretsOf } from './access.ts';
 import { writeAccess } from './access-files.ts';
 import { parseCommit } from './commit.ts';
+import { exists, packBytes, removeLeftovers } from './copy.ts';
 import { Git } from './git.ts';
 import { formerCommit, type History, parentsOf } from './history.ts';
 import { parseAdvertised, type Reference, type Revision, refPatterns, resolveReference } from './reference.ts';
@@ -120,7 +121,7 @@ class GitSource implements Source {
       commit: parseCommit(revision.oid, commit),
       history,
       verified,
-      files: entries.map(({ path, oid }) => ({ path, content: contents.get(oid) ?? Buffer.alloc(0) })),
+      files: entries.map(({ path, oid }) => ({ path, oid, content: contents.get(oid) ?? Buffer.alloc(0) })),
       failures,
     };
   }
@@ -272,35 +273,4 @@ class GitSource implements Source {
     }
     return contents;
   }
-}
-
-/** Removes the locks and half-written packs of a git that was killed; nobody else works in this folder. */
-async function removeLeftovers(repository: string): Promise<void> {
-  const entries = await readdir(repository, { recursive: true, withFileTypes: true });
-  await Promise.all(
-    entries
-      .filter((entry) => entry.isFile() && (entry.name.endsWith('.lock') || entry.name.startsWith('tmp_')))
-      .map((entry) => rm(join(entry.parentPath, entry.name), { force: true })),
-  );
-}
-
-function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-async function packBytes(repository: string): Promise<number> {
-  const folder = join(repository, 'objects', 'pack');
-  const names = await readdir(folder).catch((): string[] => []);
-  const sizes = await Promise.all(
-    names.map((name) =>
-      stat(join(folder, name)).then(
-        ({ size }) => size,
-        () => 0,
-      ),
-    ),
-  );
-  return sizes.reduce((sum, size) => sum + size, 0);
 }
