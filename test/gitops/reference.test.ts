@@ -96,7 +96,10 @@ test('an annotated tag stands for its commit, and a name is not confused with on
     `${oid('1')}\trefs/heads/main\n${oid('2')}\trefs/heads/x/refs/heads/main\n${oid('3')}\trefs/tags/v1\n${oid('4')}\trefs/tags/v1^{}\n`,
   );
   assert.is(resolveReference({ kind: 'branch', branch: 'main' }, refs).oid, oid('1'));
-  assert.equal(resolveReference({ kind: 'tag', tag: 'v1' }, refs), { oid: oid('4'), ref: 'refs/tags/v1', label: 'v1' });
+  assert.equal(resolveReference({ kind: 'tag', tag: 'v1' }, refs), {
+    ...{ oid: oid('4'), ref: 'refs/tags/v1', label: 'v1' },
+    tag: oid('3'),
+  });
   assert.is(
     codeOf(() => resolveReference({ kind: 'tag', tag: 'v2' }, refs)),
     'RefNotFound',
