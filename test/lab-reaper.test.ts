@@ -2,7 +2,7 @@
 // time-limit: 180s
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -34,6 +34,11 @@ function leftOf(folder: string, number: number): string[] {
       .split('\n')
       .filter((line) => line.includes(folder)),
   );
+  // Another lab may have taken the number at once, and then these are its.
+  const successor = readdirSync(dirname(folder)).some(
+    (name) => name.startsWith(`backstay-lab-${number}-`) && name !== basename(folder),
+  );
+  if (successor) return left;
   for (const controller of readdirSync('/sys/fs/cgroup')) {
     const path = `/sys/fs/cgroup/${controller}/backstay-lab-${number}`;
     if (existsSync(path)) left.push(path);

@@ -161,7 +161,7 @@ async function delay(set: ReplicaSet, index: number): Promise<void> {
 }
 
 async function prepare(ground: Ground, cluster: Cluster, lab: ShardedCluster): Promise<void> {
-  const folder = await ground.subfolder('volume');
+  const folder = await ground.subfolder('chaos-volume');
   await makeRepository(join(folder, MARKER_FOLDER), 'backstay');
   await makeRepository(join(folder, NAMESPACE, CONFIGURATION), 'secret');
   await letAllWrite(folder);
