@@ -1,6 +1,9 @@
 # Made from scripts/image/contents.ts by scripts/image/dockerfile.ts: change it there.
 FROM restic/restic:0.18.0 AS restic
 
+FROM golang:1.26-bookworm AS kustomize
+RUN CGO_ENABLED=0 go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
+
 FROM node:24.21.0-bookworm-slim AS modules
 WORKDIR /app
 COPY package.json package-lock.json ./
@@ -14,6 +17,7 @@ RUN apt-get update \
   && groupadd --gid 65532 backstay \
   && useradd --uid 65532 --gid 65532 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin backstay
 COPY --from=restic /usr/bin/restic /usr/local/bin/restic
+COPY --from=kustomize /go/bin/kustomize /usr/local/bin/kustomize
 COPY --from=modules /app/node_modules /app/node_modules
 COPY package.json /app/package.json
 COPY src /app/src

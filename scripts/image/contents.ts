@@ -9,6 +9,10 @@ export const USER = { name: 'backstay', id: 65532 } as const;
 export const NODE_PATH = '/usr/local/bin/node';
 export const RESTIC_PATH = '/usr/local/bin/restic';
 
+/** What builds a PolicySync's kustomization; the version that the lab's kubectl has inside. */
+export const KUSTOMIZE_PATH = '/usr/local/bin/kustomize';
+export const KUSTOMIZE_VERSION = '5.8.1';
+
 /** Programs of the base system, with the Debian package that each is in. */
 export const SYSTEM: readonly { package: string; programs: readonly string[] }[] = [
   { package: 'dash', programs: ['/usr/bin/dash'] }, // git runs an ssh command with arguments through a shell

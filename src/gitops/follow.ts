@@ -4,6 +4,7 @@ import type { PolicySync } from '../api/generated/types.ts';
 import { Secrets } from '../kube/builtin.ts';
 import type { Client } from '../kube/client.ts';
 import type { DesiredOptions } from './desired.ts';
+import type { KustomizeProgram } from './kustomize/build.ts';
 import { markOf } from './ownership.ts';
 import type { ReadRevision, RevisionReader } from './revision-reader.ts';
 import { type Access, accessOf, NO_ACCESS } from './source/access.ts';
@@ -21,6 +22,8 @@ export interface Reading {
   validate: DesiredOptions['validate'];
   /** Folder that copies of repositories are kept in. */
   folder: string;
+  /** What builds a folder with a kustomization; `kustomize build` unless given. */
+  kustomize?: KustomizeProgram | undefined;
 }
 
 /** Reads and judges what a PolicySync follows. Fails when it cannot be read; what is wrong with its content is in the answer. */
@@ -55,7 +58,9 @@ async function openSource(
   const reference = referenceOf(spec.ref);
   const access = await readAccess(policySync, url, surroundings, signal);
   const folder = join(surroundings.folder, identityOf(policySync).id);
-  return openGitSource({ url, reference, access, folder, verification, lastApplied: status?.lastAppliedRevision });
+  const { kustomize } = surroundings;
+  const lastApplied = status?.lastAppliedRevision;
+  return openGitSource({ url, reference, access, folder, kustomize, verification, lastApplied });
 }
 
 async function readAccess(

@@ -18,6 +18,7 @@ import { isNotFound } from '../kube/kube-error.ts';
 import { type Log, silent } from '../kube/log.ts';
 import type { KubeMetrics } from '../kube/metrics.ts';
 import { compareVersions, parseKey, refOf } from '../kube/resource.ts';
+import type { KustomizeProgram } from './kustomize/build.ts';
 import type { LiveObjects } from './live.ts';
 import type { PolicySyncMetrics } from './metrics.ts';
 import { markOf } from './ownership.ts';
@@ -38,6 +39,8 @@ export interface PolicySyncDependencies {
   events: Pick<EventRecorder, 'record'>;
   /** A folder for copies of repositories. It may be emptied between two starts. */
   folder: string;
+  /** What builds a folder with a kustomization; `kustomize build` unless given. */
+  kustomize?: KustomizeProgram | undefined;
   /** What is wrong with an object that git holds; schema and rules unless given. */
   validate?: Surroundings['validate'];
   /** PolicySyncs at once. */
@@ -166,7 +169,7 @@ export class PolicySyncReconciler {
   }
 
   #surroundings(announce: Surroundings['announce'] = async () => {}): Surroundings {
-    const { client, live, folder, policySyncs, validate = judge } = this.#dependencies;
+    const { client, live, folder, kustomize, policySyncs, validate = judge } = this.#dependencies;
     const marks = new Set(
       policySyncs
         .list()
@@ -176,6 +179,7 @@ export class PolicySyncReconciler {
       client,
       live,
       folder,
+      kustomize,
       validate,
       announce,
       accounts: this.#accounts,

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { PolicySync } from '../api/generated/types.ts';
 import { type DesiredObject, type DesiredOptions, desiredObjects } from './desired.ts';
+import { readBuilt } from './kustomize/built.ts';
 import { type Failure, readObjects, type SourceObject } from './read/objects.ts';
 import type { Commit } from './source/commit.ts';
 import type { History } from './source/history.ts';
@@ -65,6 +66,11 @@ export class RevisionReader {
       // Parsing holds the only thread; everything else in this process gets its turn between two files.
       await setImmediate();
       signal.throwIfAborted();
+    }
+    if (snapshot.built !== undefined) {
+      const read = readBuilt(snapshot.built);
+      objects.push(...read.objects);
+      failures.push(...read.failures);
     }
     this.#files.set(id, files);
     const verdicts = this.#verdicts.get(id) ?? new Verdicts();

@@ -11,10 +11,12 @@ import { Registry } from 'prom-client';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
+import { tool } from '../../scripts/tools/tool.ts';
 import type { PolicySync, PolicySyncSpec } from '../../src/api/generated/types.ts';
 import { API_VERSION } from '../../src/api/group.ts';
 import { AppBindings, PolicySyncs, RestoreSessions, RetentionPolicies } from '../../src/api/kinds.ts';
 import { policySyncController } from '../../src/gitops/controller.ts';
+import type { KustomizeProgram } from '../../src/gitops/kustomize/build.ts';
 import { liveFrom } from '../../src/gitops/live.ts';
 import { createPolicySyncMetrics } from '../../src/gitops/metrics.ts';
 import { Hints } from '../../src/gitops/push/hints.ts';
@@ -107,13 +109,14 @@ test.before.each(async (context) => {
   context.reconciler = reconcilerOf(context);
 });
 
-function reconcilerOf(context: Context): PolicySyncReconciler {
+function reconcilerOf(context: Context, kustomize?: KustomizeProgram): PolicySyncReconciler {
   const client = recording(context.client, context.writes);
   const { cache: policySyncs, folder, events } = context;
   return new PolicySyncReconciler({
     client,
     policySyncs,
     folder,
+    kustomize,
     live: liveFrom(client),
     events: { record: (_object, event) => void events.push(event) },
   });
@@ -210,6 +213,31 @@ async function retentions({ client, namespace }: Context): Promise<Record<string
   const all = await client.listAll(RetentionPolicies, { namespace });
   return Object.fromEntries(all.map(({ metadata, spec }) => [metadata.name ?? '', spec.successfulSnapshots?.last]));
 }
+
+test('an overlay is applied as kustomize builds it, and a change of its base follows', async (context) => {
+  context.reconciler = reconcilerOf(context, [await tool('kubernetes'), 'kubectl', 'kustomize']);
+  const { repository } = context;
+  repository.commit({
+    'base/kustomization.yaml': 'resources: [policies.yaml]\n',
+    'base/policies.yaml': retention('daily', 7),
+    'paris/kustomization.yaml': 'resources: [../base]\nnamePrefix: eu-\n',
+  });
+  await declare(context, { path: 'paris' });
+  assert.is(condition(await sync(context), 'Ready'), 'True ReconciliationSucceeded');
+  assert.equal(await retentions(context), { 'eu-daily': 7 });
+  repository.commit({ 'base/policies.yaml': `${retention('daily', 9)}---\n${retention('weekly', -1)}` });
+  const refused = await sync(context);
+  assert.is(condition(refused, 'Ready'), 'False ValidationFailed');
+  const [failure] = refused.status?.failures ?? [];
+  assert.is(
+    `${failure?.file}:${failure?.line} ${failure?.field}`,
+    'base/policies.yaml:15 spec.successfulSnapshots.last',
+  );
+  assert.is(failure?.object, `RetentionPolicy/${context.namespace}/eu-weekly`);
+  repository.commit({ 'base/policies.yaml': retention('daily', 9) });
+  await sync(context);
+  assert.equal(await retentions(context), { 'eu-daily': 9 });
+});
 
 test('the first reconciliation applies the commit and says so in the status', async (context) => {
   const oid = context.repository.commit(

@@ -1,5 +1,6 @@
 import { describeError, errorCode } from '../../src/api/errors.ts';
 import type { PolicySyncRef } from '../../src/api/generated/types.ts';
+import type { KustomizeProgram } from '../../src/gitops/kustomize/build.ts';
 import { type Access, NO_ACCESS } from '../../src/gitops/source/access.ts';
 import { openGitSource } from '../../src/gitops/source/git-source.ts';
 import { referenceOf } from '../../src/gitops/source/reference.ts';
@@ -15,6 +16,7 @@ export interface ReadOptions {
   ref?: PolicySyncRef;
   path?: string;
   access?: Access;
+  kustomize?: KustomizeProgram;
   limits?: Partial<SourceLimits>;
   verification?: Verification;
   lastApplied?: string;
@@ -23,7 +25,7 @@ export interface ReadOptions {
 
 /** Reads what a PolicySync with this spec would read. */
 export async function readCommit(options: ReadOptions): Promise<Snapshot> {
-  const { url, folder, ref, path, access = NO_ACCESS, limits, verification, lastApplied } = options;
+  const { url, folder, ref, path, access = NO_ACCESS, limits, kustomize, verification, lastApplied } = options;
   const signal = options.signal ?? AbortSignal.timeout(30_000);
   const source = await openGitSource({
     url: parseRepositoryURL(url),
@@ -31,6 +33,7 @@ export async function readCommit(options: ReadOptions): Promise<Snapshot> {
     access,
     folder,
     limits: { ...SOURCE_LIMITS, ...limits },
+    kustomize,
     verification,
     lastApplied,
   });

@@ -1,6 +1,9 @@
 import { chmod, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BackstayError, errorCode } from '../../api/errors.ts';
+import { KUSTOMIZE, type KustomizeProgram } from '../kustomize/build.ts';
+import { buildCommit } from '../kustomize/commit.ts';
+import { kustomizationIn } from '../kustomize/gather.ts';
 import { type Access, secretsOf } from './access.ts';
 import { writeAccess } from './access-files.ts';
 import { parseCommit } from './commit.ts';
@@ -9,7 +12,7 @@ import { Git } from './git.ts';
 import { formerCommit, type History, parentsOf } from './history.ts';
 import { parseAdvertised, type Reference, type Revision, refPatterns, resolveReference } from './reference.ts';
 import type { Snapshot, Source } from './source.ts';
-import { folderOf, readTree, SOURCE_LIMITS, type SourceLimits, type TreeEntry } from './tree.ts';
+import { entriesOf, folderOf, readTree, SOURCE_LIMITS, type SourceLimits } from './tree.ts';
 import type { RepositoryURL } from './url.ts';
 import { judgeSignature, signatureFormat, type Verification, writeTrust } from './verify.ts';
 
@@ -20,6 +23,8 @@ export interface GitSourceOptions {
   /** A folder of this source alone. It is a cache: it may be gone at any time, and may hold whatever a killed process left. */
   folder: string;
   limits?: SourceLimits;
+  /** What builds a folder with a kustomization; `kustomize build` unless given. */
+  kustomize?: KustomizeProgram | undefined;
   /** What has to be signed; nothing, unless given. */
   verification?: Verification | undefined;
   /** `status.lastAppliedRevision`: the revision that the next one is to descend from. */
@@ -39,8 +44,9 @@ export async function openGitSource(options: GitSourceOptions): Promise<Source> 
   const repository = join(options.folder, 'repository.git');
   await mkdir(options.folder, { recursive: true, mode: 0o700 });
   for (const entry of await readdir(options.folder)) {
-    // Keys of a process that was killed.
-    if (entry.startsWith('access-')) await rm(join(options.folder, entry), { recursive: true, force: true });
+    // Keys and builds of a process that was killed.
+    if (entry.startsWith('access-') || entry.startsWith('build-'))
+      await rm(join(options.folder, entry), { recursive: true, force: true });
   }
   const keys = await mkdtemp(join(options.folder, 'access-'));
   await chmod(keys, 0o700);
@@ -63,6 +69,8 @@ class GitSource implements Source {
   readonly #limits: SourceLimits;
   readonly #verification: Verification | undefined;
   readonly #lastApplied: string | undefined;
+  readonly #kustomize: KustomizeProgram;
+  readonly #folder: string;
   readonly #repository: string;
   readonly #keys: string;
   readonly #git: Git;
@@ -73,6 +81,8 @@ class GitSource implements Source {
     this.#limits = options.limits ?? SOURCE_LIMITS;
     this.#verification = options.verification;
     this.#lastApplied = options.lastApplied;
+    this.#kustomize = options.kustomize ?? KUSTOMIZE;
+    this.#folder = options.folder;
     this.#repository = repository;
     this.#keys = keys;
     this.#git = git;
@@ -114,16 +124,27 @@ class GitSource implements Source {
     const prefix = folder === '' ? '' : `${folder}/`;
     const tree = await this.#tree(revision.oid, folder, signal);
     const listing = await this.#git.text(['ls-tree', '-r', '-z', '-l', '--full-tree', tree], signal);
+    const about = { revision, commit: parseCommit(revision.oid, commit), history, verified };
+    const start = kustomizationIn('', (name) => listing.includes(`\t${name}\0`));
+    if (start !== undefined)
+      return { ...about, files: [], ...(await this.#build(revision.oid, prefix + start, signal)) };
     const { entries, failures } = readTree(listing, prefix, this.#limits);
-    const contents = await this.#blobs(entries, signal);
+    const contents = await this.#blobs(
+      entries.map(({ oid }) => oid),
+      signal,
+    );
     return {
-      revision,
-      commit: parseCommit(revision.oid, commit),
-      history,
-      verified,
+      ...about,
       files: entries.map(({ path, oid }) => ({ path, oid, content: contents.get(oid) ?? Buffer.alloc(0) })),
       failures,
     };
+  }
+
+  async #build(oid: string, start: string, signal: AbortSignal): Promise<Pick<Snapshot, 'built' | 'failures'>> {
+    const listing = await this.#git.text(['ls-tree', '-r', '-z', '-l', '--full-tree', oid], signal);
+    const commit = { entries: entriesOf(listing), read: (oids: readonly string[]) => this.#blobs(oids, signal) };
+    const options = { program: this.#kustomize, scratch: this.#folder, maxOutput: this.#limits.totalBytes };
+    return buildCommit(start, commit, this.#limits, options, signal);
   }
 
   /** A bare repository that is ready for a fetch, whatever was there before. */
@@ -255,9 +276,9 @@ class GitSource implements Source {
   }
 
   /** The contents of blobs by their ids. */
-  async #blobs(entries: readonly TreeEntry[], signal: AbortSignal): Promise<Map<string, Buffer>> {
+  async #blobs(wanted: readonly string[], signal: AbortSignal): Promise<Map<string, Buffer>> {
     const contents = new Map<string, Buffer>();
-    const oids = [...new Set(entries.map(({ oid }) => oid))];
+    const oids = [...new Set(wanted)];
     if (oids.length === 0) return contents;
     const output = await this.#git.catFile(['--batch'], `${oids.join('\n')}\n`, signal);
     // Each: `<oid> blob <size>`, a line break, the bytes, a line break (git-cat-file, "batch output").

@@ -1,3 +1,4 @@
+import type { Built } from '../kustomize/built.ts';
 import type { Failure, SourceFile } from '../read/objects.ts';
 import type { Commit } from './commit.ts';
 import type { History } from './history.ts';
@@ -11,6 +12,8 @@ export interface Snapshot {
   /** The keys that signed it, for people; undefined when no signature was asked for. */
   verified: string | undefined;
   files: SourceFile[];
+  /** What kustomize made, instead of files, when the folder has a kustomization. */
+  built?: Built | undefined;
   /** What cannot be read for what it is: links, submodules, files that are too large. */
   failures: Failure[];
 }

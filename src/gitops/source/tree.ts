@@ -1,4 +1,5 @@
 import { BackstayError } from '../../api/errors.ts';
+import type { Entry } from '../kustomize/gather.ts';
 import { type Failure, isPolicyFile } from '../read/objects.ts';
 
 /** A blob of a commit, its path relative to the repository's root. */
@@ -33,7 +34,7 @@ export const SOURCE_LIMITS: SourceLimits = {
 const SYMLINK = '120000';
 const SUBMODULE = '160000';
 const CONTROL = /\p{Cc}/u;
-const KUSTOMIZATION = /(^|\/)kustomization\.ya?ml$/;
+const KUSTOMIZATION = /(^|\/)(kustomization\.ya?ml|Kustomization)$/;
 const UNREADABLE = /[\p{Cc}\uFFFD]/u;
 
 /**
@@ -51,11 +52,7 @@ export function readTree(
   const entries: TreeEntry[] = [];
   const failures: Failure[] = [];
   let total = 0;
-  for (const record of listing.split('\0')) {
-    if (record === '') continue;
-    const match = /^(\d{6}) (\w+) ([0-9a-f]{40}(?:[0-9a-f]{24})?) +(\d+|-)\t([\s\S]+)$/.exec(record);
-    if (match === null) throw new BackstayError('GitFailed', 'Cannot read the listing of a commit');
-    const [, mode = '', , oid = '', size = '', name = ''] = match;
+  for (const { mode, oid, bytes, name } of recordsOf(listing)) {
     const path = prefix + name;
     if (mode === SYMLINK) failures.push({ file: shown(path), message: 'It is a symbolic link; write the file itself' });
     else if (mode === SUBMODULE)
@@ -64,7 +61,6 @@ export function readTree(
         message: 'It is a submodule; add its policies to this repository, or follow it with a PolicySync of its own',
       });
     else if (isPolicyFile(path)) {
-      const bytes = Number(size);
       const problem = complaint(path, bytes, limits);
       if (problem !== undefined) {
         failures.push({ file: shown(path), message: problem });
@@ -78,6 +74,29 @@ export function readTree(
     throw tooLarge(`it holds ${entries.length} policy files, more than ${limits.files}`);
   if (total > limits.totalBytes) throw tooLarge(`its policy files hold ${total} bytes, more than ${limits.totalBytes}`);
   return { entries, failures };
+}
+
+/** Everything in a tree by its path: what kustomize may be given. @param listing as `readTree` takes it, of the whole commit */
+export function entriesOf(listing: string): Map<string, Entry> {
+  const kindOf = (mode: string): 'link' | 'submodule' | 'file' =>
+    mode === SYMLINK ? 'link' : mode === SUBMODULE ? 'submodule' : 'file';
+  return new Map(
+    [...recordsOf(listing)].flatMap(({ mode, oid, bytes, name }) => {
+      const kind = kindOf(mode);
+      // What cannot be named in a file cannot be meant by one.
+      return UNREADABLE.test(name) ? [] : [[name, kind === 'file' ? { kind, oid, bytes } : { kind }] as const];
+    }),
+  );
+}
+
+function* recordsOf(listing: string): Generator<{ mode: string; oid: string; bytes: number; name: string }> {
+  for (const record of listing.split('\0')) {
+    if (record === '') continue;
+    const match = /^(\d{6}) (\w+) ([0-9a-f]{40}(?:[0-9a-f]{24})?) +(\d+|-)\t([\s\S]+)$/.exec(record);
+    if (match === null) throw new BackstayError('GitFailed', 'Cannot read the listing of a commit');
+    const [, mode = '', , oid = '', size = '', name = ''] = match;
+    yield { mode, oid, bytes: Number(size), name };
+  }
 }
 
 /** A folder as spec.path says it, without `./` and slashes at its ends. Fails with `InvalidPath` for one that leaves the repository. */
@@ -95,7 +114,7 @@ export function folderOf(path: string | undefined): string {
 function complaint(path: string, bytes: number, limits: SourceLimits): string | undefined {
   if (UNREADABLE.test(path)) return 'Its name holds control characters or is not UTF-8; rename it';
   if (KUSTOMIZATION.test(path))
-    return 'It is for kustomize, which a PolicySync does not run; follow a folder without one, or commit what kustomize build prints';
+    return 'It is for kustomize, which builds the folder that spec.path names and no folder inside it; set spec.path to its folder';
   return oversize(path, bytes, limits);
 }
 
