@@ -6,12 +6,13 @@ import {
   Functions,
   Repositories,
   RetentionPolicies,
+  Snapshots,
 } from '../src/api/kinds.ts';
 import type { KubeObject, ResourceType } from '../src/api/meta.ts';
 import { type Lookup, Namespaces } from '../src/api/rules/rule.ts';
 import { Cache, type CacheOptions } from '../src/kube/cache.ts';
 
-/** The kinds that rules look up. Snapshots are left out: they may be many, and their one rule is no more than a courtesy. */
+/** The kinds that rules look up. */
 const CACHED: readonly ResourceType[] = [
   BackupStorages,
   RetentionPolicies,
@@ -22,18 +23,20 @@ const CACHED: readonly ResourceType[] = [
   AppBindings,
   Namespaces,
 ];
+// They may be many, and what is said of them is no more than a warning: nobody waits for them.
+const COURTESY: readonly ResourceType[] = [Snapshots];
 
 /** A lookup that answers from caches. */
 export class CachedLookup implements Lookup {
   readonly #caches: ReadonlyMap<string, Cache<KubeObject>>;
 
   constructor(options: Pick<CacheOptions<KubeObject>, 'client' | 'log' | 'metrics'>) {
-    this.#caches = new Map(CACHED.map((type) => [keyOf(type), new Cache({ ...options, type })]));
+    this.#caches = new Map([...CACHED, ...COURTESY].map((type) => [keyOf(type), new Cache({ ...options, type })]));
   }
 
-  /** Kinds whose objects have not all arrived yet. */
+  /** Kinds without which nothing can be judged, and whose objects have not all arrived yet. */
   get missing(): string[] {
-    return [...this.#caches.values()].filter((cache) => !cache.hasSynced).map((cache) => cache.type.kind);
+    return CACHED.filter((type) => !this.knows(type)).map(({ kind }) => kind);
   }
 
   /** Keeps the caches up to date until the signal aborts; never rejects. */

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { tool } from '../../scripts/tools/tool.ts';
-import { type Candidate, isoWeek, type KeepCounts, planRetention } from '../../src/operator/retention/plan.ts';
+import { type Candidate, isoWeek, type KeepCounts, planRetention } from '../../src/api/retention.ts';
 import { makeRepository } from '../lab/restic.ts';
 
 const test = suite('retention plan');

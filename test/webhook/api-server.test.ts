@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseAllDocuments, stringify } from 'yaml';
-import { BackupConfigurations, BackupStorages } from '../../src/api/kinds.ts';
+import { BackupConfigurations, BackupStorages, RetentionPolicies, Snapshots } from '../../src/api/kinds.ts';
 import {
   MutatingWebhookConfigurations,
   Namespaces,
@@ -20,7 +20,17 @@ import { KubeError } from '../../src/kube/kube-error.ts';
 import { silent } from '../../src/kube/log.ts';
 import { runWebhook } from '../../webhook/run.ts';
 import { installCrds, kubectl } from '../api/crds.ts';
-import { addon, binding, configuration, type Loose, repository, session, storage } from '../api/objects.ts';
+import {
+  addon,
+  binding,
+  configuration,
+  type Loose,
+  repository,
+  retention,
+  session,
+  snapshot,
+  storage,
+} from '../api/objects.ts';
 import { type ControlPlane, startControlPlane } from '../kube/control-plane.ts';
 import { until } from '../lab/process.ts';
 
@@ -236,6 +246,33 @@ test('a deletion that takes data with it is refused until an annotation confirms
   const { code, stderr } = await kubectl(plane.kubeconfig, remove);
   assert.is(code, 0, stderr);
   assert.match(stderr, 'Warning: deletionPolicy is WipeOut');
+});
+
+test('whoever shortens retention is told how many Snapshots that would cost', async () => {
+  await client.create(RetentionPolicies, retention({ maxRetentionPeriod: '100y' }, 'long'));
+  const backends = [{ name: 's3', storageRef: { name: 's3' }, retentionPolicy: { name: 'long' } }];
+  const repositories = [repositoryOf('kept')];
+  const kept = configuration({ backends, sessions: [session({ repositories })] }, 'kept');
+  await client.create(BackupConfigurations, kept);
+  for (const year of [2020, 2021, 2022]) {
+    const object = snapshot({ snapshotID: `${year}`, repository: 'kept', session: 'nightly' });
+    const live = await client.create(Snapshots, { ...object, metadata: { ...object.metadata, name: `kept-${year}` } });
+    const status = { phase: 'Succeeded', snapshotTime: `${year}-01-01T03:00:00Z` } as const;
+    await client.replace(Snapshots, { ...live, status }, { subresource: 'status' });
+  }
+  let warnings: string[] = [];
+  await until('the caches know them', async () => {
+    warnings = [];
+    const options = { dryRun: true, type: 'merge', onWarning: (text: string) => void warnings.push(text) } as const;
+    await client.patch(
+      RetentionPolicies,
+      { namespace: 'shop', name: 'long' },
+      { spec: { maxRetentionPeriod: '1d' } },
+      options,
+    );
+    return warnings.some((text) => text.includes('of 3 '));
+  });
+  assert.ok(warnings.includes('spec: it would expire 2 of 3 Snapshots with the next backups'), warnings.join('\n'));
 });
 
 test('it is ready, and counts what it answers', async () => {

@@ -5,6 +5,7 @@ import { triggerCronJobName } from '../names.ts';
 import { formatName, resolveReference } from '../references.ts';
 import { didYouMean } from '../suggest.ts';
 import { checkDuration } from './durations.ts';
+import { warnAboutExpiry } from './expiry.ts';
 import { Findings } from './findings.ts';
 import { checkMounts } from './mounts.ts';
 import { checkRepositoryPath, isWithin, normalPath } from './places.ts';
@@ -30,6 +31,7 @@ export const judgeBackupConfiguration: Rule<BackupConfiguration> = (subject) => 
   }
   checkRepositories(findings, subject);
   checkCronJobNames(findings, subject);
+  warnAboutExpiry(findings, subject);
   return findings;
 };
 

@@ -3,6 +3,7 @@ import { BackstayError } from '../errors.ts';
 import type { RetentionPolicy } from '../generated/types.ts';
 import { RetentionPolicies } from '../kinds.ts';
 import { checkRetentionPeriod } from './durations.ts';
+import { warnAboutPolicyExpiry } from './expiry.ts';
 import { Findings } from './findings.ts';
 import { checkOneDefault } from './references.ts';
 import type { Draft, Rule } from './rule.ts';
@@ -16,6 +17,7 @@ export const judgeRetentionPolicy: Rule<RetentionPolicy> = (subject) => {
   checkRetentionPeriod(findings, object.spec?.maxRetentionPeriod, 'spec.maxRetentionPeriod');
   checkOneDefault(findings, subject, object, RetentionPolicies);
   if (old !== undefined) warnAboutShortening(findings, old.spec, object.spec);
+  warnAboutPolicyExpiry(findings, subject);
   return findings;
 };
 

@@ -1,6 +1,6 @@
 /** What follows an ended run: retention, the history limit, another try. Pure; none of it changes how the run ended. */
 import { timestamp } from '../../api/conditions.ts';
-import { parseDuration, parseRetentionPeriod } from '../../api/durations.ts';
+import { parseDuration } from '../../api/durations.ts';
 import type {
   BackupConfigurationSession,
   BackupSession,
@@ -14,11 +14,11 @@ import { BackupSessions, Snapshots } from '../../api/kinds.ts';
 import { CLEANUP_FINALIZER } from '../../api/labels.ts';
 import { shortName } from '../../api/names.ts';
 import { resolveReference } from '../../api/references.ts';
+import { candidateOf, isCandidate, planRetention, retentionRulesOf } from '../../api/retention.ts';
 import { isOwnedBy, ownerReference } from '../../kube/apply.ts';
 import { policyProblems } from '../backupconfiguration/problems.ts';
 import { earliest, type Patch, type Plan, type Removal } from '../reconcile/plan.ts';
 import type { Conditions } from '../reconcile/status.ts';
-import { type Candidate, planRetention, type RetentionRules } from '../retention/plan.ts';
 import { sessionLabels } from './start.ts';
 import { type Ending, isEnded } from './status.ts';
 import type { SessionWorld } from './world.ts';
@@ -156,13 +156,8 @@ function removals(
   const { session, now } = world;
   const own = world
     .snapshotsOf(repository)
-    .filter(
-      ({ spec, status, metadata }) =>
-        spec.session === session.spec.session &&
-        metadata.deletionTimestamp === undefined &&
-        (status?.phase === 'Succeeded' || status?.phase === 'Failed'),
-    );
-  const plan = planRetention(own.map(candidateOf), rulesOf(policy), now.getTime());
+    .filter((one) => one.spec.session === session.spec.session && isCandidate(one));
+  const plan = planRetention(own.map(candidateOf), retentionRulesOf(policy), now.getTime());
   const succeeded = own.some(
     ({ spec, status }) => spec.backupSession === session.metadata.name && status?.phase === 'Succeeded',
   );
@@ -171,21 +166,6 @@ function removals(
     .flatMap(({ name }) => byName.get(name) ?? [])
     .filter(({ status }) => succeeded || status?.phase === 'Failed');
   return { kept: own.length - snapshots.length, snapshots };
-}
-
-/** The rules of a RetentionPolicy in the terms of `planRetention`. */
-export function rulesOf({ spec }: RetentionPolicy): RetentionRules {
-  return {
-    ...(spec.maxRetentionPeriod === undefined ? {} : { maxAgeMs: parseRetentionPeriod(spec.maxRetentionPeriod) }),
-    ...(spec.successfulSnapshots === undefined ? {} : { successful: spec.successfulSnapshots }),
-    ...(spec.failedSnapshots?.last === undefined ? {} : { failed: spec.failedSnapshots.last }),
-  };
-}
-
-/** A Snapshot in the terms of `planRetention`. */
-export function candidateOf({ metadata, status }: Snapshot): Candidate {
-  const time = Date.parse(status?.snapshotTime ?? metadata.creationTimestamp ?? '');
-  return { name: metadata.name ?? '', time, good: status?.phase === 'Succeeded' };
 }
 
 /** The policy and the finalizer in one write: deleted between two writes, the object would go and its data would stay. */

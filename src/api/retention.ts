@@ -5,6 +5,8 @@
  * hour, day, ISO week, month or year is kept until the count of the rule is used up, and while a rule has counts left it also keeps
  * the oldest Snapshot, so that the history is as long as the policy allows. Buckets are counted in UTC.
  */
+import { parseRetentionPeriod } from './durations.ts';
+import type { RetentionPolicy, Snapshot } from './generated/types.ts';
 
 /** An ended Snapshot. */
 export interface Candidate {
@@ -81,6 +83,30 @@ export function planRetention(candidates: readonly Candidate[], rules: Retention
       return reason === undefined ? [] : [{ name, reason }];
     }),
   };
+}
+
+/**
+ * The rules of a RetentionPolicy in the terms of `planRetention`.
+ *
+ * @throws BackstayError InvalidDuration
+ */
+export function retentionRulesOf({ spec }: Pick<RetentionPolicy, 'spec'>): RetentionRules {
+  return {
+    ...(spec.maxRetentionPeriod === undefined ? {} : { maxAgeMs: parseRetentionPeriod(spec.maxRetentionPeriod) }),
+    ...(spec.successfulSnapshots === undefined ? {} : { successful: spec.successfulSnapshots }),
+    ...(spec.failedSnapshots?.last === undefined ? {} : { failed: spec.failedSnapshots.last }),
+  };
+}
+
+/** A Snapshot in the terms of `planRetention`. */
+export function candidateOf({ metadata, status }: Snapshot): Candidate {
+  const time = Date.parse(status?.snapshotTime ?? metadata.creationTimestamp ?? '');
+  return { name: metadata.name ?? '', time, good: status?.phase === 'Succeeded' };
+}
+
+/** Whether retention looks at a Snapshot: it has ended, and is not about to go. */
+export function isCandidate({ metadata, status }: Snapshot): boolean {
+  return metadata.deletionTimestamp === undefined && (status?.phase === 'Succeeded' || status?.phase === 'Failed');
 }
 
 function keptByCounts(snapshots: readonly Candidate[], counts: KeepCounts | undefined): Map<string, string[]> {
