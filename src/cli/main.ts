@@ -16,6 +16,7 @@ const COMMANDS: readonly { name: string; summary: string; load: () => Promise<Co
   { name: 'dump', summary: 'write a database as an archive to standard output', load: () => import('./dump.ts') },
   { name: 'load', summary: 'load an archive from standard input into a database', load: () => import('./load.ts') },
   { name: 'validate', summary: 'judge policies without a cluster', load: () => import('./validate.ts') },
+  { name: 'plan', summary: 'show what applying policies to a cluster would do', load: () => import('./plan.ts') },
   { name: 'job', summary: 'run inside a Job of the cluster', load: () => import('./job.ts') },
   { name: 'operator', summary: 'run the controllers', load: () => import('./operator.ts') },
   { name: 'sync', summary: 'look at and steer what follows git repositories', load: () => import('./sync.ts') },
@@ -24,6 +25,11 @@ const COMMANDS: readonly { name: string; summary: string; load: () => Promise<Co
 
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
+
+/** The code for a wrong command line. With --detailed-exitcode, 2 means something else. */
+function exitUsage(args: readonly string[]): number {
+  return args.includes('--detailed-exitcode') ? EXIT_FAILURE : EXIT_USAGE;
+}
 
 /** Errors that another command line mends. */
 const USAGE_CODES = new Set(['InvalidUsage', 'InvalidPattern', 'InvalidURI']);
@@ -57,9 +63,9 @@ async function main(args: readonly string[]): Promise<number> {
     await root.parseAsync(args, { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitUsage(args);
     process.stderr.write(`backstay: ${describeError(error)}\n`);
-    return error instanceof BackstayError && USAGE_CODES.has(error.code) ? EXIT_USAGE : EXIT_FAILURE;
+    return error instanceof BackstayError && USAGE_CODES.has(error.code) ? exitUsage(args) : EXIT_FAILURE;
   }
 }
 

@@ -127,8 +127,8 @@ function refusal(step: Write, error: unknown): Failure[] {
   return causes.map(({ field, message }) => failureAt(desired, field.replace(/^\./, ''), message));
 }
 
-/** What has nothing to do with the object: the server is away, busy, or failing, or does not know us. */
-function isTemporary({ status }: KubeError): boolean {
+/** Whether an error has nothing to do with the object: the server is away, busy, or failing, or does not know us. */
+export function isTemporary({ status }: KubeError): boolean {
   return status === 0 || status === 401 || status === 408 || status === 429 || status >= 500;
 }
 
@@ -153,7 +153,7 @@ function groups(steps: readonly Write[]): Write[][] {
  * Runs the function for every item, several at once. After the first that throws no other is begun, and the error is thrown when all
  * have ended.
  */
-async function forEach<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
+export async function forEach<T>(items: readonly T[], run: (item: T) => Promise<void>): Promise<void> {
   const queue = items.values();
   let failed: { error: unknown } | undefined;
   const worker = async (): Promise<void> => {
