@@ -7,7 +7,14 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseAllDocuments, stringify } from 'yaml';
-import { BackupConfigurations, BackupStorages, RetentionPolicies, Snapshots } from '../../src/api/kinds.ts';
+import {
+  BackupConfigurations,
+  BackupStorages,
+  KINDS,
+  PolicySyncs,
+  RetentionPolicies,
+  Snapshots,
+} from '../../src/api/kinds.ts';
 import {
   MutatingWebhookConfigurations,
   Namespaces,
@@ -18,6 +25,11 @@ import {
 import type { Client } from '../../src/kube/client.ts';
 import { KubeError } from '../../src/kube/kube-error.ts';
 import { silent } from '../../src/kube/log.ts';
+import type { ResourceType } from '../../src/kube/resource.ts';
+import { FORMATS } from '../../src/plan/formats.ts';
+import { type Applier, planFiles } from '../../src/plan/plan.ts';
+import type { PlannedObject, PlanReport } from '../../src/plan/report.ts';
+import { readFiles } from '../../src/validate/files.ts';
 import { runWebhook } from '../../webhook/run.ts';
 import { installCrds, kubectl } from '../api/crds.ts';
 import {
@@ -25,12 +37,14 @@ import {
   binding,
   configuration,
   type Loose,
+  policySync,
   repository,
   retention,
   session,
   snapshot,
   storage,
 } from '../api/objects.ts';
+import { backstay } from '../cli/backstay.ts';
 import { type ControlPlane, startControlPlane } from '../kube/control-plane.ts';
 import { until } from '../lab/process.ts';
 
@@ -274,6 +288,170 @@ test('whoever shortens retention is told how many Snapshots that would cost', as
   });
   assert.ok(warnings.includes('spec: it would expire 2 of 3 Snapshots with the next backups'), warnings.join('\n'));
 });
+
+test('a plan tells what would be created, changed and refused, and changes nothing', async () => {
+  await client.apply(RetentionPolicies, retention({}, 'planned'), { fieldManager: 'kubectl' });
+  await client.apply(RetentionPolicies, retention({}, 'same'), { fieldManager: 'kubectl' });
+  const before = await state();
+  const secret = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: 'p', namespace: 'new' },
+    stringData: { k: 'hunter2' },
+  };
+  const sessions = (name: string, schedule: string) => [
+    session({
+      scheduler: { schedule, timeZone: 'Asia/Tokyo' },
+      repositories: [{ ...repositoryOf(name), backend: 'b' }],
+    }),
+  ];
+  const backends = [{ name: 'b', storageRef: { name: 'fresh' } }];
+  const report = await plan(
+    {},
+    configuration({ backends, sessions: sessions('p1', '0 3 * * *') }, 'p1'),
+    configuration({ backends, sessions: sessions('p2', '0 3 * * 7') }, 'p2'),
+    storage({ storage: { provider: 's3', s3: { bucket: 'fresh' } } }, 'fresh'),
+    retention({ maxRetentionPeriod: '7d' }, 'planned'),
+    retention({}, 'same'),
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'new' } },
+    secret,
+    retention({}, 'month', 'new'),
+    { apiVersion: 'example.com/v1', kind: 'Widget', metadata: { name: 'w' } },
+  );
+  assert.not.match(FORMATS.json(report), 'hunter2');
+  const { objects, schedules }: Loose = report;
+  assert.equal(objects.map(describe), [
+    'refuse Widget/w',
+    'create Namespace/new',
+    'create Secret/new/p',
+    'create BackupStorage/shop/fresh',
+    'change RetentionPolicy/shop/planned',
+    'unchanged RetentionPolicy/shop/same',
+    'create RetentionPolicy/new/month',
+    'create BackupConfiguration/shop/p1',
+    'refuse BackupConfiguration/shop/p2',
+  ]);
+  const [change] = objects.filter(({ action }: Loose) => action === 'change');
+  assert.ok(change.diff.includes('-  maxRetentionPeriod: 30d') && change.diff.includes('+  maxRetentionPeriod: 7d'));
+  assert.ok(change.warnings.some((text: string) => text.startsWith('spec.maxRetentionPeriod: Snapshots were kept')));
+  const created = objects.find(({ object }: Loose) => object === 'BackupConfiguration/shop/p1');
+  const expected = 'spec.backends[0].storageRef: BackupStorage shop/fresh does not exist yet; this plan creates it';
+  assert.ok(created.warnings.includes(expected), JSON.stringify(created.warnings));
+  const { file, line, column, field } = objects.at(-1).causes[0];
+  assert.is(field, 'spec.sessions[0].scheduler.schedule');
+  assert.match(
+    readFileSync(file, 'utf8')
+      .split('\n')
+      [line - 1]?.slice(column - 1) ?? '',
+    /^schedule: /,
+  );
+  assert.equal(
+    schedules.map(({ object, timeZone, next }: Loose) => [object, timeZone, next.length]),
+    [['BackupConfiguration/shop/p1', 'Asia/Tokyo', 3]],
+  );
+  assert.match(schedules[0].next[0].local, /03:00 \+09:00$/);
+  assert.is(await state(), before);
+});
+
+test('a plan tells of conflicts with other field managers', async () => {
+  const other = retention({ maxRetentionPeriod: '40d' }, 'same');
+  const [conflict] = (await plan({ fieldManager: 'somebody' }, other)).objects;
+  assert.is(conflict?.causes[0]?.field, 'spec.maxRetentionPeriod');
+  assert.match(conflict?.causes[0]?.message ?? '', 'conflict with "kubectl"');
+  const [forced] = (await plan({ fieldManager: 'somebody', force: true }, other)).objects;
+  assert.is(forced?.action, 'change');
+});
+
+test('backstay plan has exit codes for scripts', async () => {
+  const [same, other] = [join(plane.folder, 'same.yaml'), join(plane.folder, 'other.yaml')];
+  await writeFile(same, stringify(retention({}, 'same')));
+  await writeFile(other, stringify(retention({ maxRetentionPeriod: '40d' }, 'same')));
+  const run = (...args: string[]) =>
+    backstay(['plan', '--kubeconfig', plane.kubeconfig, '--detailed-exitcode', ...args]);
+  const [unchanged, changed, wrong] = await Promise.all([run(same), run('-o', 'json', other), run('--prune', other)]);
+  assert.is(unchanged.code, 0, unchanged.stderr);
+  assert.is(unchanged.stdout.toString(), 'Plan: 0 to create, 0 to change, 0 to prune, 1 to leave as they are.\n');
+  assert.is(changed.code, 2);
+  assert.is(JSON.parse(changed.stdout.toString()).objects[0].action, 'change');
+  assert.is(wrong.code, 1, 'a wrong command line is no change');
+});
+
+test('a plan names what would be pruned by a label, and what may not be', async () => {
+  const labelled = (name: string, more: object = {}): Loose => {
+    const object = retention({}, name);
+    Object.assign(object.metadata, { labels: { team: 'a' }, ...more });
+    return object;
+  };
+  for (const object of [
+    labelled('stays'),
+    labelled('goes'),
+    labelled('kept-on', { annotations: { 'backstay.dev/prune': 'disabled' } }),
+  ])
+    await client.apply(RetentionPolicies, object, { fieldManager: 'kubectl' });
+  const before = await state();
+  const { objects } = await plan({ selector: 'team=a' }, labelled('stays'));
+  assert.equal(objects.map(describe).sort(), [
+    'prune RetentionPolicy/shop/goes',
+    'skip RetentionPolicy/shop/kept-on',
+    'unchanged RetentionPolicy/shop/stays',
+  ]);
+  assert.is(await state(), before);
+});
+
+test('a plan for a PolicySync goes by its inventory and its mark', async () => {
+  const labels = { 'backstay.dev/policysync': 'shop.production' };
+  for (const name of ['synced', 'dropped']) {
+    const object = retention({}, name);
+    object.metadata.labels = labels;
+    await client.apply(RetentionPolicies, object, { fieldManager: 'backstay-policysync' });
+  }
+  const live = await client.create(PolicySyncs, policySync({ suspend: true }));
+  const inventory = ['synced', 'dropped'].map((name) => ({
+    id: `shop_${name}_backstay.dev_RetentionPolicy`,
+    v: 'v1alpha1',
+  }));
+  const following = { ...live, status: { inventory } };
+  await client.replace(PolicySyncs, following, { subresource: 'status' });
+  const before = await state();
+  const files = [retention({}, 'synced'), retention({}, 'added')];
+  const { objects } = await plan({ kind: 'PolicySync', policySync: following, prune: true }, ...files);
+  assert.equal(objects.map(describe), [
+    'create RetentionPolicy/shop/added',
+    'unchanged RetentionPolicy/shop/synced',
+    'prune RetentionPolicy/shop/dropped',
+  ]);
+  assert.match((objects[0]?.diff ?? []).join('\n'), 'backstay.dev/policysync: shop.production');
+  const kept = await plan({ kind: 'PolicySync', policySync: following, prune: false }, ...files);
+  assert.equal(
+    kept.objects.map(({ action }) => action),
+    ['create', 'unchanged'],
+  );
+  assert.is(await state(), before);
+});
+
+/** `create RetentionPolicy/shop/month` */
+function describe({ action, object }: PlannedObject): string {
+  return `${action} ${object}`;
+}
+
+/** Plans objects of a file, for a person unless told otherwise. */
+async function plan(by: Partial<Applier>, ...objects: Loose[]): Promise<PlanReport> {
+  const path = join(plane.folder, 'plan.yaml');
+  await writeFile(path, objects.map((object) => stringify(object, { version: '1.1' })).join('---\n'));
+  const person = { kind: 'person', fieldManager: 'kubectl', force: false, selector: undefined };
+  return await planFiles(await readFiles([path], process.stdin), {
+    ...{ client, applier: { ...person, ...by } as Applier, namespace: 'shop', now: new Date(), signal: stop.signal },
+  });
+}
+
+/** Every object of the kinds that a plan may touch, with its version. */
+async function state(): Promise<string> {
+  const types: readonly ResourceType[] = [...Object.values(KINDS), Namespaces, Secrets];
+  const lists = await Promise.all(types.map(async (type) => await client.listAll(type)));
+  return JSON.stringify(
+    lists.flat().map(({ kind, metadata }) => [kind, metadata.namespace, metadata.name, metadata.resourceVersion]),
+  );
+}
 
 test('it is ready, and counts what it answers', async () => {
   assert.is((await fetch(`${metricsUrl}/readyz`)).status, 200);
