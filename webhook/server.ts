@@ -1,6 +1,6 @@
 import type { RequestListener, Server } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A certificate with its key, both PEM. */
@@ -20,6 +20,9 @@ const KEEP_ALIVE_MS = 120_000;
 const HEADERS_MS = 125_000;
 const REQUEST_MS = 30_000;
 
+// Node does not count a connection as idle before its first request, and API servers open some that they then have no need of.
+const unused = new WeakMap<Server, Set<Socket>>();
+
 /** Listens with TLS; later certificates come through `setSecureContext` of the server. */
 export async function listenTls(
   app: RequestListener,
@@ -30,6 +33,13 @@ export async function listenTls(
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.headersTimeout = HEADERS_MS;
   server.requestTimeout = REQUEST_MS;
+  const fresh = new Set<Socket>();
+  unused.set(server, fresh);
+  server.on('secureConnection', (socket) => {
+    fresh.add(socket);
+    socket.once('close', () => fresh.delete(socket));
+  });
+  server.prependListener('request', ({ socket }) => fresh.delete(socket));
   return { server, port: await listen(server, address) };
 }
 
@@ -62,6 +72,7 @@ export async function stopGracefully(
     server.close(() => resolve());
   });
   server.closeIdleConnections();
+  for (const socket of unused.get(server) ?? []) socket.destroy();
   const late = AbortSignal.timeout(graceMs);
   late.addEventListener('abort', () => server.closeAllConnections(), { once: true });
   await closed;

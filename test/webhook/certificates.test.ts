@@ -1,5 +1,7 @@
 import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
 import { Agent } from 'node:https';
+import { connect } from 'node:tls';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BackstayError } from '../../src/api/errors.ts';
@@ -235,6 +237,18 @@ test('a stop answers what is under way, takes no new connection, and closes idle
     () => assert.unreachable(),
     (error: NodeJS.ErrnoException) => assert.is(error.code, 'ECONNREFUSED'),
   );
+});
+
+test('a connection that nobody has sent a request on does not hold a stop', async () => {
+  await using tls = await startTls((_, response) => response.end('ok'));
+  const known = once(tls.server, 'secureConnection');
+  const socket = connect({ host: '127.0.0.1', port: tls.port, ca: tls.authority.cert, servername: SERVICE });
+  const closed = once(socket, 'close');
+  await known;
+  const late = setTimeout(() => socket.destroy(new Error('the stop waits for it')), 5000);
+  await stopGracefully(tls.server, { drainMs: 0, graceMs: 10_000 });
+  await closed;
+  clearTimeout(late);
 });
 
 test('a request that never ends does not hold a stop for longer than its grace', async () => {
