@@ -52,18 +52,26 @@ test.after(async () => {
   await plane?.[Symbol.asyncDispose]();
 });
 
+/** A request that was not answered, with its times by `performance.now()`. */
+interface Failure {
+  began: number;
+  ended: number;
+  message: string;
+}
+
 /** Callers that write, without leaving anything, until `until` is over. */
-async function underLoad(during: () => Promise<void>): Promise<{ answered: number; failures: string[] }> {
+async function underLoad(during: () => Promise<void>): Promise<{ answered: number; failures: Failure[] }> {
   let over = false;
   let answered = 0;
-  const failures: string[] = [];
+  const failures: Failure[] = [];
   const caller = async (): Promise<void> => {
     while (!over) {
+      const began = performance.now();
       try {
         await client.create(BackupConfigurations, configuration(), { dryRun: true, retries: 0 } as Loose);
         answered += 1;
       } catch (error) {
-        failures.push(describeError(error));
+        failures.push({ began, ended: performance.now(), message: describeError(error) });
       }
     }
   };
@@ -107,18 +115,26 @@ test('no request fails while every replica is replaced by another', async () => 
 
 // The API server sends no request a second time. What a killed replica was answering is refused to its caller, and so is what still goes to
 // it until the Service has forgotten it; not one more.
-test('a replica that is killed is missed by nobody once the Service has forgotten it', async () => {
+test('a replica that is killed takes with it what it was answering, and nothing once the Service has forgotten it', async () => {
   const [victim] = fleet.replicas;
   assert.ok(victim);
   const known = fleet.replicas.length;
-  await underLoad(async () => {
+  let [killed, forgotten] = [0, 0];
+  const { answered, failures } = await underLoad(async () => {
     await sleep(300);
+    killed = performance.now();
     await fleet.remove(victim, 'SIGKILL');
+    await until('the Service has forgotten it', async () => fleet.reached === known - 1);
+    forgotten = performance.now();
+    await sleep(700);
   });
-  await until('the Service has forgotten it', async () => fleet.reached === known - 1);
-  const { answered, failures } = await underLoad(() => sleep(700));
   assert.ok(answered > 50, String(answered));
-  assert.equal(failures, []);
+  for (const { began, ended, message } of failures) {
+    assert.ok(ended >= killed && began <= forgotten, `${message}, ${Math.round(began - killed)} ms after the kill`);
+    assert.match(message, /failed calling webhook/);
+  }
+  const inFlight = failures.filter(({ began }) => began < killed);
+  assert.ok(inFlight.length <= CALLERS, String(inFlight.length));
 });
 
 test.run();
