@@ -87,6 +87,8 @@ export function complaintAt({ file, at }: Pick<Intended, 'file' | 'at'>, field: 
 function complaint({ apiVersion, kind, metadata }: KubeObject): [field: string, message: string] | undefined {
   if (typeof apiVersion !== 'string') return ['apiVersion', 'it is missing or not text'];
   if (typeof kind !== 'string') return ['kind', 'it is missing or not text'];
+  if (apiVersion.startsWith('kustomize.config.k8s.io/'))
+    return ['kind', 'a kustomization is built first: kustomize build <folder> | backstay plan -'];
   if (!isRecord(metadata)) return ['metadata', 'it is missing'];
   if (typeof metadata.name !== 'string' || metadata.name === '')
     return ['metadata.name', 'it is missing: only what has a name can be applied'];

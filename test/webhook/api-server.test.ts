@@ -317,11 +317,13 @@ test('a plan tells what would be created, changed and refused, and changes nothi
     secret,
     retention({}, 'month', 'new'),
     { apiVersion: 'example.com/v1', kind: 'Widget', metadata: { name: 'w' } },
+    { apiVersion: 'kustomize.config.k8s.io/v1beta1', kind: 'Kustomization' },
   );
   assert.not.match(FORMATS.json(report), 'hunter2');
   const { objects, schedules }: Loose = report;
   assert.equal(objects.map(describe), [
     'refuse Widget/w',
+    'refuse Kustomization',
     'create Namespace/new',
     'create Secret/new/p',
     'create BackupStorage/shop/fresh',
@@ -331,6 +333,7 @@ test('a plan tells what would be created, changed and refused, and changes nothi
     'create BackupConfiguration/shop/p1',
     'refuse BackupConfiguration/shop/p2',
   ]);
+  assert.match(objects[1].causes[0].message, 'kustomize build');
   const [change] = objects.filter(({ action }: Loose) => action === 'change');
   assert.ok(change.diff.includes('-  maxRetentionPeriod: 30d') && change.diff.includes('+  maxRetentionPeriod: 7d'));
   assert.ok(change.warnings.some((text: string) => text.startsWith('spec.maxRetentionPeriod: Snapshots were kept')));
