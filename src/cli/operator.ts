@@ -110,6 +110,7 @@ async function run(options: OperatorCommandOptions): Promise<void> {
       }),
       folder: join(tmpdir(), 'backstay-policysync'),
       log,
+      signal,
       metrics: policySyncMetrics,
       kubeMetrics: metrics,
     };

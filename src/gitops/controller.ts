@@ -11,9 +11,9 @@ const DEADLINE_SECONDS = 3600;
 
 /** The controller that follows git repositories. Start its caches, then `run` it. */
 export function policySyncController(dependencies: PolicySyncDependencies, hints?: Hints): Controller {
-  const reconciler = new PolicySyncReconciler(dependencies);
+  const reconciler = new PolicySyncReconciler(dependencies, (key) => controller.queue.add(key));
   const { log, clock, kubeMetrics } = dependencies;
-  const controller = new Controller({
+  const controller: Controller = new Controller({
     name: NAME,
     reconcile: (key, signal) => reconciler.reconcile(key, signal),
     concurrency: dependencies.concurrency ?? CONCURRENCY,

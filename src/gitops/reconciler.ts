@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { getCondition } from '../api/conditions.ts';
 import { applyDefaults } from '../api/defaults.ts';
 import { BackstayError, describeError, errorCode } from '../api/errors.ts';
 import type { PolicySync, PolicySyncStatus } from '../api/generated/types.ts';
@@ -18,6 +19,9 @@ import { isNotFound } from '../kube/kube-error.ts';
 import { type Log, silent } from '../kube/log.ts';
 import type { KubeMetrics } from '../kube/metrics.ts';
 import { compareVersions, parseKey, refOf } from '../kube/resource.ts';
+import { COMMIT_STATUS, withDelivery } from './commit-status/delivery.ts';
+import { reportOf, reportStart } from './commit-status/report.ts';
+import { CommitStatusReporter, type ReporterDependencies } from './commit-status/reporter.ts';
 import type { KustomizeProgram } from './kustomize/build.ts';
 import type { LiveObjects } from './live.ts';
 import type { PolicySyncMetrics } from './metrics.ts';
@@ -49,6 +53,10 @@ export interface PolicySyncDependencies {
   clock?: Clock;
   kubeMetrics?: KubeMetrics;
   metrics?: PolicySyncMetrics;
+  /** How commit statuses are sent. */
+  commitStatus?: Pick<ReporterDependencies, 'limits' | 'backoff'>;
+  /** Aborts when this process may not act any more; what goes on beside the reconciliations ends then. */
+  signal?: AbortSignal;
 }
 
 const STATUS_MANAGER = 'backstay-operator-policysync';
@@ -71,11 +79,16 @@ export class PolicySyncReconciler {
   /** The version that our last write made, by key: a cache that is behind it is not believed. */
   readonly #written = new Map<string, string>();
 
-  constructor(dependencies: PolicySyncDependencies) {
+  readonly #commitStatuses: CommitStatusReporter;
+
+  /** @param wake called with a key that has something to write */
+  constructor(dependencies: PolicySyncDependencies, wake: (key: string) => void = () => {}) {
     this.#dependencies = dependencies;
     this.#clock = dependencies.clock ?? systemClock;
     this.#log = dependencies.log ?? silent;
     this.#accounts = new ServiceAccountClients(dependencies.client, this.#clock);
+    const { client, signal, clock, commitStatus } = dependencies;
+    this.#commitStatuses = new CommitStatusReporter({ client, wake, signal, clock, ...commitStatus });
   }
 
   /** Somebody pushed to the repository, or says so: the next reconciliation does not wait for its time. */
@@ -95,11 +108,15 @@ export class PolicySyncReconciler {
     const isHinted = this.#hinted.delete(key);
     if (held.spec.suspend === true) {
       this.#due.delete(uid);
+      this.#commitStatuses.forget(uid);
       await this.#writeStatus(key, held, statusSuspended(held, this.#clock.date()), signal);
       return undefined;
     }
     const waitMs = (this.#due.get(uid) ?? 0) - this.#clock.now();
-    if (waitMs > 0 && !isRequested(held) && !isHinted) return { requeueAfterSeconds: waitMs / 1000 };
+    if (waitMs > 0 && !isRequested(held) && !isHinted) {
+      if (held.status !== undefined) await this.#writeStatus(key, held, this.#withDelivery(held, held.status), signal);
+      return { requeueAfterSeconds: waitMs / 1000 };
+    }
     return this.#synchronise(key, held, isHinted, signal);
   }
 
@@ -112,12 +129,21 @@ export class PolicySyncReconciler {
       const progress = { reason: 'Progressing', message: 'Reading the repository' };
       current = await this.#writeStatus(key, current, statusDuring(current, progress, this.#clock.date()), signal);
     }
-    const surroundings = this.#surroundings(async (revision, inventory, during) => {
+    let head: string | undefined;
+    const announce: Surroundings['announce'] = async (revision, inventory, during) => {
+      this.#commitStatuses.report(key, current, reportStart(current, revision));
       const progress = { reason: 'Progressing', message: `Applying ${revision}`, revision, inventory };
       current = await this.#writeStatus(key, current, statusDuring(current, progress, this.#clock.date()), during);
-    });
+    };
+    const noticed = (revision: string): void => {
+      head = revision;
+    };
+    const surroundings = { ...this.#surroundings(), announce, noticed };
     using deadline = new Deadline(intervals.timeout, () => timedOut(intervals), signal, this.#clock);
-    const { outcome, read } = await synchronise(current, surroundings, deadline.signal, signal);
+    const { outcome: ended, read } = await synchronise(current, surroundings, deadline.signal, signal);
+    // What could not be read was tried all the same.
+    const outcome: Outcome = ended.kind === 'failed' ? { ...ended, revision: ended.revision ?? head } : ended;
+    this.#commitStatuses.report(key, current, reportOf(current, outcome), isRequested(policySync));
 
     const tookMs = this.#clock.now() - startedAt;
     const regular = jittered(outcome.kind === 'applied' ? intervals.interval : intervals.retryInterval, Math.random());
@@ -125,7 +151,8 @@ export class PolicySyncReconciler {
     const isEarly = isHinted && outcome.revision === current.status?.lastAppliedRevision;
     const nextInMs = isEarly ? Math.min(regular, SECOND_LOOK_MS) : regular;
     const former = current;
-    const status = statusAfter(former, outcome, { now: this.#clock.date(), tookMs, nextInMs }, read?.verified);
+    const times = { now: this.#clock.date(), tookMs, nextInMs };
+    const status = this.#withDelivery(former, statusAfter(former, outcome, times, read?.verified));
     const written = await this.#writeStatus(key, former, status, signal);
     this.#due.set(policySync.metadata.uid ?? key, this.#clock.now() + nextInMs);
     if (JSON.stringify(status.history) !== JSON.stringify(former.status?.history)) this.#tell(written, outcome, read);
@@ -168,7 +195,7 @@ export class PolicySyncReconciler {
     return this.#forget(key);
   }
 
-  #surroundings(announce: Surroundings['announce'] = async () => {}): Surroundings {
+  #surroundings(): Surroundings {
     const { client, live, folder, kustomize, policySyncs, validate = judge } = this.#dependencies;
     const marks = new Set(
       policySyncs
@@ -181,11 +208,22 @@ export class PolicySyncReconciler {
       folder,
       kustomize,
       validate,
-      announce,
+      announce: async () => {},
       accounts: this.#accounts,
       reader: this.#reader,
       exists: (mark) => marks.has(mark),
     };
+  }
+
+  /** The status with how the git server was told, and an Event when that fails in a new way. */
+  #withDelivery(policySync: PolicySync, status: PolicySyncStatus): PolicySyncStatus {
+    const delivery = this.#commitStatuses.delivery(policySync.metadata.uid ?? '');
+    const next = withDelivery(policySync, status, delivery, this.#clock.date());
+    const { failure } = delivery;
+    const known = getCondition(status.conditions, COMMIT_STATUS);
+    if (failure !== undefined && next !== status && known?.message !== failure.message)
+      this.#record(policySync, 'Warning', 'CommitStatusFailed', failure.message);
+    return next;
   }
 
   /** The PolicySync, from the cache unless that is behind our own last write: its inventory must not be an old one. */
@@ -252,6 +290,7 @@ export class PolicySyncReconciler {
     this.#uids.delete(key);
     if (uid === undefined) return;
     this.#due.delete(uid);
+    this.#commitStatuses.forget(uid);
     this.#reader.forget(uid);
     const { namespace = '', name } = parseKey(key);
     this.#dependencies.metrics?.forgotten({ namespace, name });
