@@ -26,6 +26,7 @@ import type { KustomizeProgram } from './kustomize/build.ts';
 import type { LiveObjects } from './live.ts';
 import type { PolicySyncMetrics } from './metrics.ts';
 import { markOf } from './ownership.ts';
+import { type RevisionTimes, timesAfter, UNKNOWN_TIMES } from './revision-age.ts';
 import { type ReadRevision, RevisionReader } from './revision-reader.ts';
 import { ServiceAccountClients } from './service-account.ts';
 import { type Intervals, intervalsOf, jittered } from './settings.ts';
@@ -73,6 +74,7 @@ export class PolicySyncReconciler {
   readonly #accounts: ServiceAccountClients;
   /** When the next reconciliation is due, by uid, in milliseconds of the clock. */
   readonly #due = new Map<string, number>();
+  readonly #revisionTimes = new Map<string, RevisionTimes>();
   readonly #uids = new Map<string, string>();
   /** Keys of those that may have something new, until they are looked at. */
   readonly #hinted = new Set<string>();
@@ -158,7 +160,7 @@ export class PolicySyncReconciler {
     if (JSON.stringify(status.history) !== JSON.stringify(former.status?.history)) this.#tell(written, outcome, read);
     if (outcome.kind === 'applied' && read !== undefined && former.status?.lastAppliedRevision !== outcome.revision)
       this.#warn(written, former.status?.lastAppliedRevision, read);
-    this.#measure(former, outcome, tookMs);
+    this.#measure(policySync, outcome, read, tookMs);
     return { requeueAfterSeconds: nextInMs / 1000 };
   }
 
@@ -290,6 +292,7 @@ export class PolicySyncReconciler {
     this.#uids.delete(key);
     if (uid === undefined) return;
     this.#due.delete(uid);
+    this.#revisionTimes.delete(uid);
     this.#commitStatuses.forget(uid);
     this.#reader.forget(uid);
     const { namespace = '', name } = parseKey(key);
@@ -329,15 +332,23 @@ export class PolicySyncReconciler {
     else this.#log.warn(fields, note);
   }
 
-  #measure({ metadata, status }: PolicySync, outcome: Outcome, tookMs: number): void {
+  /** @param before as it was when the reconciliation began */
+  #measure(before: PolicySync, outcome: Outcome, read: ReadRevision | undefined, tookMs: number): void {
     const { metrics } = this.#dependencies;
-    const { namespace = '', name = '' } = metadata;
+    const { metadata, status } = before;
+    const { namespace = '', name = '', uid = '' } = metadata;
     const objects = outcome.kind === 'applied' ? outcome.objects : undefined;
-    metrics?.reconciled({ namespace, name }, outcome.kind, tookMs / 1000, objects, this.#clock.date());
+    const now = this.#clock.date();
+    metrics?.reconciled({ namespace, name }, outcome.kind, tookMs / 1000, objects, now);
     for (const { action } of outcome.changes) metrics?.changed(action, 1);
-    // Nothing new in git, and there was something to do.
-    if (outcome.revision === status?.lastAppliedRevision)
+    // Nothing new in git or in the spec, and there was something to do.
+    if (outcome.revision === status?.lastAppliedRevision && status?.observedGeneration === metadata.generation)
       metrics?.corrected({ namespace, name }, outcome.changes.length);
+    const former = this.#revisionTimes.get(uid) ?? UNKNOWN_TIMES;
+    const committedAt = read?.commit.committedAt;
+    const times = timesAfter(former, outcome, status?.lastAppliedRevision, committedAt, now.getTime());
+    this.#revisionTimes.set(uid, times);
+    metrics?.revisions({ namespace, name }, times);
   }
 }
 

@@ -836,6 +836,7 @@ test('the controller follows the branch by itself, and puts drift right at its i
     const text = await registry.metrics();
     assert.match(text, `backstay_policysync_ready{namespace="${namespace}",name="policies"} 1`);
     assert.match(text, `backstay_policysync_objects{namespace="${namespace}",name="policies"} 1`);
+    assert.match(text, `backstay_policysync_revision_age_seconds{namespace="${namespace}",name="policies"}`);
     await client.delete(PolicySyncs, { namespace, name: 'policies' });
     await until(
       'its metrics are gone',
