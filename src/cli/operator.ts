@@ -114,7 +114,7 @@ async function run(options: OperatorCommandOptions): Promise<void> {
       metrics: policySyncMetrics,
       kubeMetrics: metrics,
     };
-    return policySyncController(dependencies, hints);
+    return policySyncController(dependencies, { hints, watched: caches.all });
   }
 
   /** Listens for git servers while this process leads: only then somebody acts on what they say. */

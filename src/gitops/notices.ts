@@ -1,9 +1,17 @@
-import type { PolicySync } from '../api/generated/types.ts';
+import { getCondition } from '../api/conditions.ts';
+import type { Condition, PolicySync } from '../api/generated/types.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Log } from '../kube/log.ts';
+import { COMMIT_STATUS } from './commit-status/delivery.ts';
+import { CONTESTED } from './drift/contest.ts';
 import type { ReadRevision } from './revision-reader.ts';
 import type { Commit } from './source/commit.ts';
 import { describeChanges, type Outcome } from './status.ts';
+
+const TROUBLES: readonly [type: string, bad: Condition['status'], reason: string][] = [
+  [COMMIT_STATUS, 'False', 'CommitStatusFailed'],
+  [CONTESTED, 'True', 'DriftContested'],
+];
 
 /** Says what happens to PolicySyncs, as Events and in the log. */
 export class Notices {
@@ -29,6 +37,19 @@ export class Notices {
       const note = `${outcome.revision}${by}: ${describeChanges(outcome.changes)}`;
       this.record(policySync, 'Normal', 'ReconciliationSucceeded', note);
     } else this.record(policySync, 'Warning', outcome.code, `${outcome.message}${by}`);
+  }
+
+  /** What stands beside Ready and is in a bad way, each time that it says something new. */
+  troubles(
+    policySync: PolicySync,
+    before: readonly Condition[] | undefined,
+    after: readonly Condition[] | undefined,
+  ): void {
+    for (const [type, bad, reason] of TROUBLES) {
+      const [former, present] = [getCondition(before, type), getCondition(after, type)];
+      if (present?.status === bad && (former?.status !== bad || former.message !== present.message))
+        this.record(policySync, 'Warning', reason, present.message);
+    }
   }
 
   /** That what was applied took the place of something that it does not descend from. */

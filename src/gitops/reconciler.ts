@@ -1,66 +1,36 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { getCondition } from '../api/conditions.ts';
 import { applyDefaults } from '../api/defaults.ts';
-import { describeError, errorCode } from '../api/errors.ts';
 import type { PolicySync, PolicySyncStatus } from '../api/generated/types.ts';
 import { CLEANUP_FINALIZER } from '../api/labels.ts';
-import type { Cache } from '../kube/cache.ts';
-import type { Client } from '../kube/client.ts';
 import { type Clock, systemClock } from '../kube/clock.ts';
 import type { Result } from '../kube/controller.ts';
 import { Deadline } from '../kube/deadline.ts';
-import type { EventRecorder } from '../kube/events.ts';
-import { type Log, silent } from '../kube/log.ts';
-import type { KubeMetrics } from '../kube/metrics.ts';
+import { silent } from '../kube/log.ts';
 import { parseKey } from '../kube/resource.ts';
-import { COMMIT_STATUS, withDelivery } from './commit-status/delivery.ts';
+import { cleanUp } from './clean-up.ts';
+import { withDelivery } from './commit-status/delivery.ts';
 import { reportOf, reportStart } from './commit-status/report.ts';
-import { CommitStatusReporter, type ReporterDependencies } from './commit-status/reporter.ts';
+import { CommitStatusReporter } from './commit-status/reporter.ts';
+import type { PolicySyncDependencies } from './dependencies.ts';
+import { withContests } from './drift/contest.ts';
+import type { Drift } from './drift/drift.ts';
+import { DriftTracker } from './drift/tracker.ts';
 import { judge } from './judge.ts';
-import type { KustomizeProgram } from './kustomize/build.ts';
 import type { LiveObjects } from './live.ts';
 import { Measures } from './measures.ts';
-import type { PolicySyncMetrics } from './metrics.ts';
 import { Notices } from './notices.ts';
+import type { ObjectID } from './object-id.ts';
 import { markOf } from './ownership.ts';
 import { RevisionReader } from './revision-reader.ts';
 import { isRequested, Schedule } from './schedule.ts';
 import { ServiceAccountClients } from './service-account.ts';
 import { intervalsOf, jittered, timedOut } from './settings.ts';
-import { describeChanges, type Outcome, statusAfter, statusDuring, statusSuspended } from './status.ts';
+import { type Outcome, statusAfter, statusDuring, statusSuspended } from './status.ts';
 import { PolicySyncStore } from './store.ts';
-import { removeAll, type Surroundings, synchronise } from './synchronise.ts';
-import { describeFailure } from './wording.ts';
-
-export interface PolicySyncDependencies {
-  client: Client;
-  /** All PolicySyncs that are followed. */
-  policySyncs: Cache<PolicySync>;
-  /** Objects in the cluster, of any kind that a policy repository may hold: `liveFrom` the client, or from caches. */
-  live: LiveObjects;
-  events: Pick<EventRecorder, 'record'>;
-  /** A folder for copies of repositories. It may be emptied between two starts. */
-  folder: string;
-  /** What builds a folder with a kustomization; `kustomize build` unless given. */
-  kustomize?: KustomizeProgram | undefined;
-  /** What is wrong with an object that git holds; schema and rules unless given. */
-  validate?: Surroundings['validate'];
-  /** PolicySyncs at once. */
-  concurrency?: number;
-  log?: Log;
-  clock?: Clock;
-  kubeMetrics?: KubeMetrics;
-  metrics?: PolicySyncMetrics;
-  /** How commit statuses are sent. */
-  commitStatus?: Pick<ReporterDependencies, 'limits' | 'backoff'>;
-  /** Aborts when this process may not act any more; what goes on beside the reconciliations ends then. */
-  signal?: AbortSignal;
-}
+import { type Surroundings, synchronise } from './synchronise.ts';
 
 const SECOND_LOOK_MS = 3000;
-/** How soon a deletion that was refused is tried again. */
-const DELETION_RETRY_SECONDS = 15;
 
 /** Reconciles one PolicySync at a time per key; what it remembers between two times spares work and may be lost. */
 export class PolicySyncReconciler {
@@ -72,6 +42,7 @@ export class PolicySyncReconciler {
   readonly #store: PolicySyncStore;
   readonly #notices: Notices;
   readonly #measures: Measures;
+  readonly #drift: DriftTracker;
   readonly #commitStatuses: CommitStatusReporter;
   readonly #uids = new Map<string, string>();
 
@@ -85,12 +56,18 @@ export class PolicySyncReconciler {
     this.#store = new PolicySyncStore(client, policySyncs);
     this.#notices = new Notices(events, log);
     this.#measures = new Measures(metrics);
+    this.#drift = new DriftTracker(dependencies.contestBackoff);
     this.#commitStatuses = new CommitStatusReporter({ client, wake, signal, clock, ...commitStatus });
   }
 
   /** Somebody pushed to the repository, or says so: the next reconciliation does not wait for its time. */
   hint(key: string): void {
     if (this.#dependencies.policySyncs.getByKey(key) !== undefined) this.#schedule.hint(key);
+  }
+
+  /** Somebody touched an object of the PolicySync: the next time it is looked at, whether that was drift. */
+  suspect(key: string, id: ObjectID): void {
+    this.#drift.suspect(key, id);
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<Result | undefined> {
@@ -112,15 +89,30 @@ export class PolicySyncReconciler {
       return undefined;
     }
     const waitMs = this.#schedule.waitMs(key, uid);
-    if (waitMs > 0 && !isRequested(held) && !isHinted) {
-      if (held.status !== undefined)
-        await this.#store.writeStatus(key, held, this.#withDelivery(held, held.status), signal);
-      return { requeueAfterSeconds: waitMs / 1000 };
-    }
-    return this.#synchronise(key, held, isHinted, signal);
+    if (waitMs <= 0 || isHinted || isRequested(held))
+      return this.#synchronise(key, held, { isHinted, drifts: [] }, signal);
+    const { drifts, nextInMs = waitMs } = await this.#look(key, held, signal);
+    if (drifts.length > 0) return this.#synchronise(key, held, { isHinted, drifts }, signal);
+    if (held.status !== undefined)
+      await this.#store.writeStatus(key, held, this.#withConditions(key, held, held.status), signal);
+    return { requeueAfterSeconds: Math.min(waitMs, nextInMs) / 1000 };
   }
 
-  async #synchronise(key: string, policySync: PolicySync, isHinted: boolean, signal: AbortSignal): Promise<Result> {
+  /** What has drifted of that which was touched. */
+  #look(key: string, policySync: PolicySync, signal: AbortSignal): ReturnType<DriftTracker['look']> {
+    const { namespace = '', name = '' } = policySync.metadata;
+    const find = (ids: ObjectID[]): ReturnType<LiveObjects> =>
+      this.#dependencies.live(ids, markOf({ namespace, name }), signal);
+    return this.#drift.look(key, find, this.#clock.now());
+  }
+
+  async #synchronise(
+    key: string,
+    policySync: PolicySync,
+    { isHinted, drifts }: { isHinted: boolean; drifts: readonly Drift[] },
+    signal: AbortSignal,
+  ): Promise<Result> {
+    this.#drift.clear(key);
     const startedAt = this.#clock.now();
     const intervals = intervalsOf(policySync);
     let current = policySync;
@@ -154,6 +146,7 @@ export class PolicySyncReconciler {
     // What could not be read was tried all the same.
     const outcome: Outcome = ended.kind === 'failed' ? { ...ended, revision: ended.revision ?? head } : ended;
     this.#commitStatuses.report(key, current, reportOf(current, outcome), isRequested(policySync));
+    this.#drift.ended(key, outcome, read?.objects, drifts, this.#clock.now());
 
     const tookMs = this.#clock.now() - startedAt;
     const regular = jittered(outcome.kind === 'applied' ? intervals.interval : intervals.retryInterval, Math.random());
@@ -162,7 +155,7 @@ export class PolicySyncReconciler {
     const nextInMs = isEarly ? Math.min(regular, SECOND_LOOK_MS) : regular;
     const former = current;
     const times = { now: this.#clock.date(), tookMs, nextInMs };
-    const status = this.#withDelivery(former, statusAfter(former, outcome, times, read?.verified));
+    const status = this.#withConditions(key, former, statusAfter(former, outcome, times, read?.verified));
     const written = await this.#store.writeStatus(key, former, status, signal);
     this.#schedule.next(key, policySync.metadata.uid ?? key, nextInMs);
     if (JSON.stringify(status.history) !== JSON.stringify(former.status?.history))
@@ -173,31 +166,12 @@ export class PolicySyncReconciler {
     return { requeueAfterSeconds: nextInMs / 1000 };
   }
 
-  /** Deletes what the PolicySync applied, if it says so, and lets go of it. */
+  /** Lets go of a PolicySync that is deleted. */
   async #finalize(key: string, policySync: PolicySync, signal: AbortSignal): Promise<Result | undefined> {
     if (policySync.metadata.finalizers?.includes(CLEANUP_FINALIZER) !== true) return this.#forget(key);
-    if (policySync.spec.deletionPolicy === 'Delete') {
-      const intervals = intervalsOf(policySync);
-      using deadline = new Deadline(intervals.timeout, () => timedOut(intervals), signal, this.#clock);
-      try {
-        const { changes, failures } = await removeAll(policySync, this.#surroundings(), deadline.signal);
-        const [first] = failures;
-        if (first !== undefined) {
-          this.#notices.record(
-            policySync,
-            'Warning',
-            'DeletionRefused',
-            `Its objects cannot be deleted: ${describeFailure(first)}`,
-          );
-          return { requeueAfterSeconds: DELETION_RETRY_SECONDS };
-        }
-        if (changes.length > 0) this.#notices.record(policySync, 'Normal', 'Deleted', describeChanges(changes));
-      } catch (error) {
-        // With its namespace the account goes too, in any order; to insist would keep the namespace for ever.
-        if (errorCode(error) !== 'ServiceAccountNotFound') throw error;
-        this.#notices.record(policySync, 'Warning', 'Orphaned', `Its objects stay: ${describeError(error)}`);
-      }
-    }
+    const surroundings = this.#surroundings();
+    const again = await cleanUp(policySync, { surroundings, notices: this.#notices, clock: this.#clock }, signal);
+    if (again !== undefined) return again;
     await this.#store.hold(key, policySync, false, signal);
     return this.#forget(key);
   }
@@ -222,14 +196,13 @@ export class PolicySyncReconciler {
     };
   }
 
-  /** The status with how the git server was told, and an Event when that fails in a new way. */
-  #withDelivery(policySync: PolicySync, status: PolicySyncStatus): PolicySyncStatus {
-    const delivery = this.#commitStatuses.delivery(policySync.metadata.uid ?? '');
-    const next = withDelivery(policySync, status, delivery, this.#clock.date());
-    const { failure } = delivery;
-    const known = getCondition(status.conditions, COMMIT_STATUS);
-    if (failure !== undefined && next !== status && known?.message !== failure.message)
-      this.#notices.record(policySync, 'Warning', 'CommitStatusFailed', failure.message);
+  /** The status with what is known beside the reconciliations, and an Event where that is news of trouble. */
+  #withConditions(key: string, policySync: PolicySync, status: PolicySyncStatus): PolicySyncStatus {
+    const now = this.#clock.date();
+    const delivery = this.#commitStatuses.delivery(policySync.metadata.uid ?? key);
+    const told = withDelivery(policySync, status, delivery, now);
+    const next = withContests(policySync, told, this.#drift.contests(key), now);
+    this.#notices.troubles(policySync, status.conditions, next.conditions);
     return next;
   }
 
@@ -237,6 +210,7 @@ export class PolicySyncReconciler {
     const uid = this.#uids.get(key);
     this.#schedule.forget(key);
     this.#store.forget(key);
+    this.#drift.forget(key);
     this.#uids.delete(key);
     if (uid === undefined) return;
     this.#commitStatuses.forget(uid);

@@ -18,7 +18,7 @@ import { API_VERSION } from '../../src/api/group.ts';
 import { AppBindings, PolicySyncs, RestoreSessions, RetentionPolicies } from '../../src/api/kinds.ts';
 import { policySyncController } from '../../src/gitops/controller.ts';
 import type { KustomizeProgram } from '../../src/gitops/kustomize/build.ts';
-import { liveFrom } from '../../src/gitops/live.ts';
+import { liveFrom, liveFromCaches } from '../../src/gitops/live.ts';
 import { createPolicySyncMetrics } from '../../src/gitops/metrics.ts';
 import { Hints } from '../../src/gitops/push/hints.ts';
 import { startReceiver } from '../../src/gitops/push/receiver.ts';
@@ -848,6 +848,70 @@ test('the controller follows the branch by itself, and puts drift right at its i
   }
 });
 
+test('what is changed or deleted in the cluster is put right at once; who does it again and again is named and followed more slowly', async (context) => {
+  const { client, namespace, repository, cache: policySyncs, folder, server, stop: end } = context;
+  const stop = new AbortController();
+  const retentionPolicies = new Cache({ client, type: RetentionPolicies });
+  void retentionPolicies.run(AbortSignal.any([stop.signal, end.signal]));
+  const noted: string[] = [];
+  const controller = policySyncController(
+    {
+      ...{ client, policySyncs, folder, signal: stop.signal },
+      live: liveFromCaches([retentionPolicies as unknown as Cache<KubeObject>], liveFrom(client)),
+      contestBackoff: { baseMs: 300, maxMs: 1200 },
+      events: { record: (_object, { reason, note }) => void noted.push(`${reason}: ${note}`) },
+    },
+    { watched: [retentionPolicies as unknown as Cache<KubeObject>] },
+  );
+  const running = controller.run(stop.signal);
+  const edit = (last: number): Promise<unknown> =>
+    client.patch(
+      RetentionPolicies,
+      { namespace, name: 'daily' },
+      { spec: { successfulSnapshots: { last } } },
+      { type: 'merge', fieldManager: 'rogue' },
+    );
+  try {
+    repository.commit({ 'a.yaml': retention('daily', 7), 'b.yaml': retention('weekly', 4) });
+    await declare(context, { interval: '1h' });
+    await until('the commit is there', async () => (await retentions(context)).weekly === 4);
+    await setTimeout(400);
+    const asked = server.requests.length;
+    await client.delete(RetentionPolicies, { namespace, name: 'weekly' });
+    await until('what was deleted is there again', async () => (await retentions(context)).weekly === 4);
+    await setTimeout(400);
+    assert.is(server.requests.length, asked + 1, 'its own writes wake nobody');
+
+    const contested = async (): Promise<string | undefined> =>
+      present(await client.get(PolicySyncs, { namespace, name: 'policies' })).status?.conditions?.find(
+        ({ type, status }) => type === 'DriftContested' && status === 'True',
+      )?.message;
+    let rounds = 0;
+    const fight = async (): Promise<void> => {
+      if ((await retentions(context)).daily !== 7) return;
+      await edit(1);
+      rounds += 1;
+    };
+    await until('the condition says so', async () => {
+      await fight();
+      return (await contested()) !== undefined;
+    });
+    assert.ok(rounds >= 3 && rounds <= 4, `${rounds} rounds`);
+    const slow = performance.now();
+    while (performance.now() - slow < 1000) await fight();
+    assert.ok(rounds <= 5, `${rounds} rounds`);
+    await until('the fight is over', async () => (await retentions(context)).daily === 7);
+    assert.match(
+      (await contested()) ?? '',
+      `RetentionPolicy/${namespace}/daily: field manager rogue sets spec.successfulSnapshots.last`,
+    );
+    assert.is(noted.filter((note) => note.startsWith('DriftContested')).length, 1);
+  } finally {
+    stop.abort();
+    await running;
+  }
+});
+
 test('a push that the git server announces is applied at once, and the announcement alone changes nothing', async (context) => {
   const { client, namespace, repository, cache: policySyncs, folder } = context;
   const stop = new AbortController();
@@ -855,7 +919,7 @@ test('a push that the git server announces is applied at once, and the announcem
   await client.apply(Secrets, secret(context, 'hook', { token: 's3cret' }), { fieldManager: 'test' });
   const controller = policySyncController(
     { client, policySyncs, folder, live: liveFrom(client), events: { record: () => {} } },
-    hints,
+    { hints },
   );
   await using receiver = await startReceiver(
     { host: '127.0.0.1', port: 0 },
