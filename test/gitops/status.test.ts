@@ -2,8 +2,9 @@
 import { Registry } from 'prom-client';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { PolicySync, PolicySyncStatus } from '../../src/api/generated/types.ts';
+import type { Condition, PolicySync, PolicySyncStatus } from '../../src/api/generated/types.ts';
 import { validateSchema } from '../../src/api/validation.ts';
+import { describeSync } from '../../src/cli/sync/wording.ts';
 import { createPolicySyncMetrics } from '../../src/gitops/metrics.ts';
 import { timesAfter, UNKNOWN_TIMES } from '../../src/gitops/revision-age.ts';
 import { ServiceAccountClients } from '../../src/gitops/service-account.ts';
@@ -150,6 +151,19 @@ test('changes are told by number, and by name up to five', () => {
   }));
   assert.is(describeChanges(changes), 'Created 5, pruned 2: Addon/0, Addon/1, Addon/2, Addon/3, Addon/4 and 2 more');
   assert.is(describeChanges([]), 'Nothing to change');
+});
+
+test('the command line says what the git server was told, and who contests what', () => {
+  const condition = (type: string, status: 'True' | 'False', message: string): Condition => ({
+    ...{ type, status, message, reason: 'X', lastTransitionTime: '2026-01-01T00:00:00Z' },
+  });
+  const shown = (...conditions: Condition[]): string => describeSync(policySync({ conditions }));
+  assert.match(
+    shown(condition('CommitStatus', 'True', 'Success of aaaa as x')),
+    '\n  told        Success of aaaa as x',
+  );
+  assert.match(shown(condition('CommitStatus', 'False', 'no; do y')), '\n  told        nobody: no; do y');
+  assert.match(shown(condition('DriftContested', 'True', 'Addon/a: rogue')), '\n  contested   Addon/a: rogue');
 });
 
 test('intervals have defaults and a floor, and are spread by five per cent', () => {

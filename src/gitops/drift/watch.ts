@@ -9,8 +9,7 @@ import { POLICY_SYNC_LABEL } from '../ownership.ts';
  */
 export function touchedBy(event: CacheEvent<KubeObject>): { marks: string[]; id: ObjectID } {
   const id = objectID(event.object);
-  if (!specChanged(event)) return { marks: [], id };
   const before = event.type === 'updated' ? [event.previous] : [];
   const marks = [event.object, ...before].flatMap(({ metadata }) => metadata.labels?.[POLICY_SYNC_LABEL] ?? []);
-  return { marks: [...new Set(marks)], id };
+  return { marks: marks.length > 0 && specChanged(event) ? [...new Set(marks)] : [], id };
 }
