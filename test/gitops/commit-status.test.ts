@@ -11,6 +11,7 @@ import { describeError } from '../../src/api/errors.ts';
 import type { PolicySync, PolicySyncCommitStatus } from '../../src/api/generated/types.ts';
 import { validateSchema } from '../../src/api/validation.ts';
 import { type Provider, statusAPI } from '../../src/gitops/commit-status/api.ts';
+import { deliver } from '../../src/gitops/commit-status/deliver.ts';
 import { type Delivery, withDelivery } from '../../src/gitops/commit-status/delivery.ts';
 import { StatusError } from '../../src/gitops/commit-status/refusal.ts';
 import { contextOf, isNews, type Report, reportOf, reportStart } from '../../src/gitops/commit-status/report.ts';
@@ -344,6 +345,20 @@ test('https trusts the authority of the Secret, and nobody else', async (context
     const certificateAuthority = authority.certificate;
     await sendStatus(request, { ...options, certificateAuthority }, context.stop.signal);
     assert.is(context.asked.length, 1);
+
+    // The one that the repository is read with does for its API on the same host.
+    const one = policySync({ origin });
+    const client: Pick<Client, 'get'> = {
+      get: (type, ref, during) =>
+        secrets(ref.name === 'git' ? { 'ca.crt': certificateAuthority } : { token: TOKEN }).get(type, ref, during),
+    };
+    const withSecret = { ...one, spec: { ...one.spec, secretRef: { name: 'git' } } };
+    await deliver(withSecret, report(), { client, limits: LIMITS }, context.stop.signal);
+    assert.is(context.asked.length, 2);
+    const elsewhere = { ...withSecret, spec: { ...withSecret.spec, url: 'https://localhost/platform/policies.git' } };
+    elsewhere.spec.commitStatus = { provider: 'Gitea', apiURL: `${origin}/api/v1`, secretRef: { name: 'status' } };
+    await refused(deliver(elsewhere, report(), { client, limits: LIMITS }, context.stop.signal));
+    assert.is(context.asked.length, 2);
   } finally {
     server.closeAllConnections();
     server.close();

@@ -117,7 +117,7 @@ test('what is put right is put right again after growing waits, and is forgotten
   const waits: number[] = [];
   let now = 0;
   for (let times = 0; times < 12; times += 1) {
-    contest = contestAfter(contest, drift, now);
+    contest = contestAfter(contest, drift, true, now);
     waits.push(contest.retryAt - now);
     now = contest.retryAt;
   }
@@ -126,8 +126,8 @@ test('what is put right is put right again after growing waits, and is forgotten
   assert.ok(contest !== undefined && isContested(contest));
   assert.not.ok(isCalm(contest, now + 599_000));
   assert.ok(isCalm(contest, now + 601_000));
-  assert.is(contestAfter(contest, drift, now + 601_000).count, 1);
-  assert.not.ok(isContested(contestAfter(contestAfter(undefined, drift, 0), drift, 6000)));
+  assert.is(contestAfter(contest, drift, true, now + 601_000).count, 1);
+  assert.not.ok(isContested(contestAfter(contestAfter(undefined, drift, true, 0), drift, true, 6000)));
 });
 
 test('the condition names the object, the field and the manager, and does not change while the fight goes on', () => {
@@ -137,6 +137,7 @@ test('the condition names the object, the field and the manager, and does not ch
   const contest = (count: number, change: Partial<Drift> = {}): Contest => ({
     drift: { ...drift, ...change },
     count,
+    tries: count,
     retryAt: 0,
   });
   assert.is(withContests({ metadata }, empty, [contest(2)], now), empty);
@@ -202,11 +203,22 @@ test('somebody who changes an object back each time is followed ever more slowly
   assert.equal(tracker.contests('k'), []);
 });
 
-test('what looks like drift and is the same to the server is not held against anybody', async () => {
-  const tracker = new DriftTracker();
-  tracker.clear('k');
-  for (let times = 0; times < 5; times += 1) tracker.ended('k', outcome(), [desired(written(7))], [drift], times);
-  assert.equal(tracker.contests('k'), []);
+test('what cannot be put right, or is the same to the server, is tried more slowly too, and held against nobody', async () => {
+  const find = async (): Promise<Map<string, KubeObject>> => new Map([[id, edited]]);
+  for (const end of [outcome(), { ...outcome(), kind: 'failed', code: 'X', message: 'x', failures: [] } as Outcome]) {
+    const tracker = new DriftTracker({ baseMs: 10, maxMs: 1000 });
+    tracker.clear('k');
+    tracker.ended('k', outcome(), [desired(written(7))], [], 0);
+    let tries = 0;
+    for (let now = 0; now < 400; now += 5) {
+      tracker.suspect('k', id);
+      const { drifts } = await tracker.look('k', find, now);
+      tries += drifts.length;
+      if (drifts.length > 0) tracker.ended('k', end, end.kind === 'applied' ? [desired(written(7))] : [], drifts, now);
+    }
+    assert.is(tries, 6);
+    assert.not.ok(tracker.contests('k').some(isContested));
+  }
 });
 
 test.run();

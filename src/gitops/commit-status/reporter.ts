@@ -22,6 +22,8 @@ export interface ReporterDependencies {
   backoff?: { baseMs: number; maxMs: number } | undefined;
 }
 
+/** A server that asks for more is asked again all the same: limits are counted by the hour. */
+const LONGEST_BLOCK_MS = 3_600_000;
 const BACKOFF = { baseMs: 30_000, maxMs: 15 * 60_000 };
 
 /** What is told of one PolicySync. */
@@ -140,7 +142,8 @@ export class CommitStatusReporter {
       if (report.state !== 'Pending') this.#dependencies.wake(line.key);
     } catch (error) {
       if (signal.aborted) return;
-      const asked = error instanceof StatusError ? (error.retryAfterSeconds ?? 0) * 1000 : 0;
+      const wanted = error instanceof StatusError ? (error.retryAfterSeconds ?? 0) * 1000 : 0;
+      const asked = Math.min(LONGEST_BLOCK_MS, wanted);
       line.failure = { code: errorCode(error), message: describeError(error) };
       if (asked > 0) line.blockedUntil = this.#clock.now() + asked;
       this.#dependencies.wake(line.key);

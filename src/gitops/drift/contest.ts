@@ -4,18 +4,20 @@ import { sameValue } from '../../api/json.ts';
 import { exponential } from '../../kube/backoff.ts';
 import type { Drift } from './drift.ts';
 
-/** What is known of an object that was put right: somebody may be changing it again and again. */
+/** What is known of an object that had drifted: somebody may be changing it again and again. */
 export interface Contest {
   drift: Drift;
-  /** How often it was put right, one time soon after the other. */
+  /** How often it was tried to put it right, one time soon after the other. */
+  tries: number;
+  /** How many of these changed something: the others failed, or the server took the two values for the same. */
   count: number;
-  /** When it may be put right again without waiting for the interval, in milliseconds of a clock. */
+  /** When it is tried again without waiting for the interval, in milliseconds of a clock. */
   retryAt: number;
 }
 
 export const CONTESTED = 'DriftContested';
 
-/** The first wait after an object was put right, and the longest, in milliseconds. */
+/** The first wait after a try, and the longest, in milliseconds. */
 export interface ContestBackoff {
   baseMs: number;
   maxMs: number;
@@ -28,15 +30,17 @@ const CALM_MS = 10 * 60_000;
 const CONTESTED_COUNT = 3;
 const NAMED = 3;
 
-/** What is known after an object was put right once more: the first time at once, and then with growing waits. */
+/** What is known after one more try: the first comes at once, and then the waits grow, whatever comes of it. */
 export function contestAfter(
   former: Contest | undefined,
   drift: Drift,
+  wasChanged: boolean,
   now: number,
   backoff: ContestBackoff = CONTEST_BACKOFF,
 ): Contest {
-  const count = former === undefined || isCalm(former, now) ? 1 : former.count + 1;
-  return { drift, count, retryAt: now + exponential(count - 1, backoff) };
+  const { tries, count } = former === undefined || isCalm(former, now) ? { tries: 0, count: 0 } : former;
+  const retryAt = now + exponential(tries, backoff);
+  return { drift, tries: tries + 1, count: count + (wasChanged ? 1 : 0), retryAt };
 }
 
 export function isCalm({ retryAt }: Contest, now: number): boolean {

@@ -14,7 +14,7 @@ interface Tracked {
   contests: Map<ObjectID, Contest>;
 }
 
-/** Remembers which objects may have drifted, and how often each was put right. All of it may be lost: the interval finds drift too. */
+/** Remembers which objects may have drifted, and how often each was tried to be put right. All of it may be lost: the interval finds drift too. */
 export class DriftTracker {
   readonly #backoff: ContestBackoff;
   readonly #tracked = new Map<string, Tracked>();
@@ -39,7 +39,7 @@ export class DriftTracker {
    *
    * @param find the objects in the cluster by their ids
    * @param now milliseconds of a clock
-   * @returns also how long the next one has to wait that was put right just before
+   * @returns also how long the next one has to wait that was tried just before
    */
   async look(
     key: string,
@@ -78,9 +78,10 @@ export class DriftTracker {
     if (kind === 'applied' && objects !== undefined)
       tracked.desired = new Map(objects.map((object) => [object.id, object]));
     const changed = new Set(changes.map(({ id }) => id));
-    // What another spelling of the same value made look like drift was not changed by anybody.
-    for (const drift of drifts.filter(({ id }) => changed.has(id)))
-      tracked.contests.set(drift.id, contestAfter(tracked.contests.get(drift.id), drift, now, this.#backoff));
+    for (const drift of drifts) {
+      const former = tracked.contests.get(drift.id);
+      tracked.contests.set(drift.id, contestAfter(former, drift, changed.has(drift.id), now, this.#backoff));
+    }
     for (const [id, contest] of tracked.contests) if (isCalm(contest, now)) tracked.contests.delete(id);
   }
 
