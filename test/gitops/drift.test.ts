@@ -203,6 +203,18 @@ test('somebody who changes an object back each time is followed ever more slowly
   assert.equal(tracker.contests('k'), []);
 });
 
+test('what could not be looked at is looked at again', async () => {
+  const tracker = new DriftTracker();
+  tracker.clear('k');
+  tracker.ended('k', outcome(), [desired(written(7))], [], 0);
+  tracker.suspect('k', id);
+  const away = async (): Promise<never> => Promise.reject(new Error('the server is away'));
+  const failure = await tracker.look('k', away, 0).catch((error: unknown) => String(error));
+  assert.match(String(failure), 'away');
+  const { drifts } = await tracker.look('k', async () => new Map([[id, edited]]), 0);
+  assert.is(drifts.length, 1);
+});
+
 test('what cannot be put right, or is the same to the server, is tried more slowly too, and held against nobody', async () => {
   const find = async (): Promise<Map<string, KubeObject>> => new Map([[id, edited]]);
   for (const end of [outcome(), { ...outcome(), kind: 'failed', code: 'X', message: 'x', failures: [] } as Outcome]) {

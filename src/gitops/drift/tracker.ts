@@ -50,7 +50,11 @@ export class DriftTracker {
     const touched = [...suspects].flatMap((id) => desired.get(id) ?? []);
     suspects.clear();
     if (touched.length === 0) return { drifts: [], nextInMs: undefined };
-    const live = await find(touched.map(({ id }) => id));
+    const live = await find(touched.map(({ id }) => id)).catch((error: unknown) => {
+      // They are looked at again when the server can be asked.
+      for (const { id } of touched) suspects.add(id);
+      throw error;
+    });
     const drifts = touched.flatMap((one) => driftOf(one, live.get(one.id)) ?? []);
     const waits = drifts.map(({ id }) => (contests.get(id)?.retryAt ?? now) - now);
     const ready = drifts.filter((_, index) => (waits[index] ?? 0) <= 0);
