@@ -26,7 +26,10 @@ const caches = [AppBindings, BackupStorages, RetentionPolicies, BackupConfigurat
 for (const cache of caches) void cache.run(signal);
 const live = liveFromCaches(caches, liveFrom(client));
 const hints = new Hints();
-const controller = policySyncController({ client, policySyncs, folder, live, events: { record: () => {} } }, hints);
+const controller = policySyncController(
+  { client, policySyncs, folder, live, events: { record: () => {} } },
+  { hints, watched: caches },
+);
 const receiver = await startReceiver(
   { host: '127.0.0.1', port: 0 },
   { client, policySync: (key) => policySyncs.getByKey(key), hint: (key) => hints.give(key) },

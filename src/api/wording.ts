@@ -14,6 +14,7 @@ export const PATTERN_WORDS: Readonly<Record<string, string>> = {
   '^(https?://)?[^/@?#\\s]+(:[0-9]+)?/?$':
     'must be a URL without credentials and path, such as https://minio.example.com:9000',
   '^(https?|ssh)://[^\\s]+$': 'must be a URL that begins with https://, http:// or ssh://',
+  '^https?://[^\\s]+$': 'must be a URL that begins with https://, such as https://git.example.com/api/v4',
   '^/': 'must begin with a slash',
   '^/?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?$':
     'must be a path of letters, digits, dots, hyphens and underscores, such as shop/mongo',

@@ -110,10 +110,11 @@ async function run(options: OperatorCommandOptions): Promise<void> {
       }),
       folder: join(tmpdir(), 'backstay-policysync'),
       log,
+      signal,
       metrics: policySyncMetrics,
       kubeMetrics: metrics,
     };
-    return policySyncController(dependencies, hints);
+    return policySyncController(dependencies, { hints, watched: caches.all });
   }
 
   /** Listens for git servers while this process leads: only then somebody acts on what they say. */

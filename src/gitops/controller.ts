@@ -1,6 +1,13 @@
+import { API_VERSION } from '../api/group.ts';
+import type { KubeObject } from '../api/meta.ts';
+import type { Cache } from '../kube/cache.ts';
 import { Controller, enqueueSelf, specChanged } from '../kube/controller.ts';
+import { keyOf } from '../kube/resource.ts';
+import type { PolicySyncDependencies } from './dependencies.ts';
+import { touchedBy } from './drift/watch.ts';
+import { markOf } from './ownership.ts';
 import type { Hints } from './push/hints.ts';
-import { type PolicySyncDependencies, PolicySyncReconciler } from './reconciler.ts';
+import { PolicySyncReconciler } from './reconciler.ts';
 
 export { liveFrom, liveFromCaches } from './live.ts';
 
@@ -9,11 +16,22 @@ const CONCURRENCY = 4;
 /** Longer than any spec.timeout that makes sense: that one ends a reconciliation in time. */
 const DEADLINE_SECONDS = 3600;
 
-/** The controller that follows git repositories. Start its caches, then `run` it. */
-export function policySyncController(dependencies: PolicySyncDependencies, hints?: Hints): Controller {
-  const reconciler = new PolicySyncReconciler(dependencies);
+/** Changes of an object are gathered for so long: whoever edits by hand or by script seldom makes one alone. */
+const DRIFT_DELAY_MS = 250;
+const MARK = 'mark';
+
+/**
+ * The controller that follows git repositories. Start its caches, then `run` it.
+ *
+ * @param watched caches of what is in the cluster: drift of their objects is put right without waiting for the interval
+ */
+export function policySyncController(
+  dependencies: PolicySyncDependencies,
+  { hints, watched = [] }: { hints?: Hints; watched?: readonly Cache<KubeObject>[] } = {},
+): Controller {
+  const reconciler = new PolicySyncReconciler(dependencies, (key) => controller.queue.add(key));
   const { log, clock, kubeMetrics } = dependencies;
-  const controller = new Controller({
+  const controller: Controller = new Controller({
     name: NAME,
     reconcile: (key, signal) => reconciler.reconcile(key, signal),
     concurrency: dependencies.concurrency ?? CONCURRENCY,
@@ -22,6 +40,22 @@ export function policySyncController(dependencies: PolicySyncDependencies, hints
     ...(clock === undefined ? {} : { clock }),
     ...(kubeMetrics === undefined ? {} : { metrics: kubeMetrics }),
   }).watch(dependencies.policySyncs, enqueueSelf, specChanged);
+  const { policySyncs } = dependencies;
+  policySyncs.addIndex(MARK, ({ metadata }) => [
+    markOf({ namespace: metadata.namespace ?? '', name: metadata.name ?? '' }),
+  ]);
+  // Kinds of others have the same names: AppBinding.
+  for (const cache of watched.filter(({ type }) => type.apiVersion === API_VERSION)) {
+    controller.watch(cache, (event) => {
+      const { marks, id } = touchedBy(event);
+      for (const key of marks.flatMap((mark) => policySyncs.byIndex(MARK, mark)).map(keyOf)) {
+        reconciler.suspect(key, id);
+        controller.queue.addAfter(key, DRIFT_DELAY_MS);
+      }
+      // Not at once.
+      return [];
+    });
+  }
   hints?.listen((key) => {
     reconciler.hint(key);
     controller.queue.add(key);

@@ -9,7 +9,7 @@ import { markOf } from './ownership.ts';
 import type { ReadRevision, RevisionReader } from './revision-reader.ts';
 import { type Access, accessOf, NO_ACCESS } from './source/access.ts';
 import { openGitSource } from './source/git-source.ts';
-import { referenceOf } from './source/reference.ts';
+import { formatRevision, referenceOf } from './source/reference.ts';
 import type { Source } from './source/source.ts';
 import { parseRepositoryURL, type RepositoryURL } from './source/url.ts';
 import { trustedKeysOf, type Verification } from './source/verify.ts';
@@ -24,6 +24,8 @@ export interface Reading {
   folder: string;
   /** What builds a folder with a kustomization; `kustomize build` unless given. */
   kustomize?: KustomizeProgram | undefined;
+  /** Told which revision is followed now, before it is read: also when it cannot be. */
+  noticed?: ((revision: string) => void) | undefined;
 }
 
 /** Reads and judges what a PolicySync follows. Fails when it cannot be read; what is wrong with its content is in the answer. */
@@ -58,9 +60,18 @@ async function openSource(
   const reference = referenceOf(spec.ref);
   const access = await readAccess(policySync, url, surroundings, signal);
   const folder = join(surroundings.folder, identityOf(policySync).id);
-  const { kustomize } = surroundings;
+  const { kustomize, noticed } = surroundings;
   const lastApplied = status?.lastAppliedRevision;
-  return openGitSource({ url, reference, access, folder, kustomize, verification, lastApplied });
+  const source = await openGitSource({ url, reference, access, folder, kustomize, verification, lastApplied });
+  return {
+    head: async (during) => {
+      const head = await source.head(during);
+      noticed?.(formatRevision(head));
+      return head;
+    },
+    read: (...args) => source.read(...args),
+    close: () => source.close(),
+  };
 }
 
 async function readAccess(
@@ -92,11 +103,12 @@ async function readVerification(
   return { mode: verify.mode ?? 'HEAD', keys: trustedKeysOf(data, where) };
 }
 
-async function readSecret(
+/** The data of a Secret in the namespace of the PolicySync, base64; `field` is what names it, for messages. */
+export async function readSecret(
   { metadata }: PolicySync,
   name: string,
   field: string,
-  { client }: Reading,
+  { client }: Pick<Reading, 'client'>,
   signal: AbortSignal,
 ): Promise<{ data: Readonly<Record<string, string>>; where: string }> {
   const where = `${metadata.namespace}/${name}`;

@@ -1,4 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { type Clock, systemClock } from '../kube/clock.ts';
+import type { RevisionTimes } from './revision-age.ts';
 
 /** What is counted about PolicySyncs. */
 export interface PolicySyncMetrics {
@@ -12,11 +14,13 @@ export interface PolicySyncMetrics {
   changed(action: 'created' | 'changed' | 'pruned', count: number): void;
   /** Objects that somebody had changed or deleted in the cluster, and that are as git says again. */
   corrected(policySync: { namespace: string; name: string }, count: number): void;
+  /** When its commits were made: their age is what it is when somebody asks. */
+  revisions(policySync: { namespace: string; name: string }, times: RevisionTimes): void;
   forgotten(policySync: { namespace: string; name: string }): void;
 }
 
 /** Registers the metrics; once per registry. */
-export function createPolicySyncMetrics(registry: Registry): PolicySyncMetrics {
+export function createPolicySyncMetrics(registry: Registry, clock: Clock = systemClock): PolicySyncMetrics {
   const registers = [registry];
   const labelNames = ['namespace', 'name'];
   const reconciliations = new Counter({
@@ -62,7 +66,32 @@ export function createPolicySyncMetrics(registry: Registry): PolicySyncMetrics {
     labelNames,
     registers,
   });
+  const known = new Map<string, { namespace: string; name: string; times: RevisionTimes }>();
+  const ages = (of: (times: RevisionTimes) => number | undefined) =>
+    function collect(this: Gauge): void {
+      this.reset();
+      const now = clock.date().getTime();
+      for (const { namespace, name, times } of known.values()) {
+        const madeAt = of(times);
+        if (madeAt !== undefined) this.set({ namespace, name }, Math.max(0, now - madeAt) / 1000);
+      }
+    };
+  new Gauge({
+    name: 'backstay_policysync_revision_age_seconds',
+    help: 'Age of the commit that is applied',
+    labelNames,
+    registers,
+    collect: ages(({ applied }) => applied),
+  });
+  new Gauge({
+    name: 'backstay_policysync_revision_waiting_seconds',
+    help: 'Age of the commit that the repository has and that is not applied; none while all is applied',
+    labelNames,
+    registers,
+    collect: ages(({ waiting }) => waiting?.since),
+  });
   return {
+    revisions: ({ namespace, name }, times) => known.set(`${namespace}/${name}`, { namespace, name, times }),
     corrected: ({ namespace, name }, count) => drift.inc({ namespace, name }, count),
     reconciled: ({ namespace, name }, outcome, took, count, now) => {
       reconciliations.inc({ namespace, name, outcome });
@@ -73,6 +102,7 @@ export function createPolicySyncMetrics(registry: Registry): PolicySyncMetrics {
     },
     changed: (action, count) => changes.inc({ action }, count),
     forgotten: ({ namespace, name }) => {
+      known.delete(`${namespace}/${name}`);
       for (const metric of [objects, ready, lastSuccess, drift]) metric.remove({ namespace, name });
       for (const outcome of ['applied', 'failed']) reconciliations.remove({ namespace, name, outcome });
     },

@@ -1,123 +1,152 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { applyDefaults } from '../api/defaults.ts';
-import { BackstayError, describeError, errorCode } from '../api/errors.ts';
 import type { PolicySync, PolicySyncStatus } from '../api/generated/types.ts';
-import { PolicySyncs } from '../api/kinds.ts';
 import { CLEANUP_FINALIZER } from '../api/labels.ts';
-import type { KubeObject } from '../api/meta.ts';
-import { review } from '../api/review.ts';
-import { applyStatus } from '../kube/apply.ts';
-import type { Cache } from '../kube/cache.ts';
-import type { Client } from '../kube/client.ts';
 import { type Clock, systemClock } from '../kube/clock.ts';
 import type { Result } from '../kube/controller.ts';
 import { Deadline } from '../kube/deadline.ts';
-import type { EventRecorder } from '../kube/events.ts';
-import { isNotFound } from '../kube/kube-error.ts';
-import { type Log, silent } from '../kube/log.ts';
-import type { KubeMetrics } from '../kube/metrics.ts';
-import { compareVersions, parseKey, refOf } from '../kube/resource.ts';
-import type { KustomizeProgram } from './kustomize/build.ts';
+import { silent } from '../kube/log.ts';
+import { parseKey } from '../kube/resource.ts';
+import { cleanUp } from './clean-up.ts';
+import { withDelivery } from './commit-status/delivery.ts';
+import { reportOf, reportStart } from './commit-status/report.ts';
+import { CommitStatusReporter } from './commit-status/reporter.ts';
+import type { PolicySyncDependencies } from './dependencies.ts';
+import { withContests } from './drift/contest.ts';
+import type { Drift } from './drift/drift.ts';
+import { DriftTracker } from './drift/tracker.ts';
+import { judge } from './judge.ts';
 import type { LiveObjects } from './live.ts';
-import type { PolicySyncMetrics } from './metrics.ts';
+import { Measures } from './measures.ts';
+import { Notices } from './notices.ts';
+import type { ObjectID } from './object-id.ts';
 import { markOf } from './ownership.ts';
-import { type ReadRevision, RevisionReader } from './revision-reader.ts';
+import { RevisionReader } from './revision-reader.ts';
+import { isRequested, Schedule } from './schedule.ts';
 import { ServiceAccountClients } from './service-account.ts';
-import { type Intervals, intervalsOf, jittered } from './settings.ts';
-import type { Commit } from './source/commit.ts';
-import { describeChanges, type Outcome, requestOf, statusAfter, statusDuring, statusSuspended } from './status.ts';
-import { removeAll, type Surroundings, synchronise } from './synchronise.ts';
-import { describeFailure } from './wording.ts';
+import { intervalsOf, jittered, timedOut } from './settings.ts';
+import { type Outcome, statusAfter, statusDuring, statusSuspended } from './status.ts';
+import { PolicySyncStore } from './store.ts';
+import { type Surroundings, synchronise } from './synchronise.ts';
 
-export interface PolicySyncDependencies {
-  client: Client;
-  /** All PolicySyncs that are followed. */
-  policySyncs: Cache<PolicySync>;
-  /** Objects in the cluster, of any kind that a policy repository may hold: `liveFrom` the client, or from caches. */
-  live: LiveObjects;
-  events: Pick<EventRecorder, 'record'>;
-  /** A folder for copies of repositories. It may be emptied between two starts. */
-  folder: string;
-  /** What builds a folder with a kustomization; `kustomize build` unless given. */
-  kustomize?: KustomizeProgram | undefined;
-  /** What is wrong with an object that git holds; schema and rules unless given. */
-  validate?: Surroundings['validate'];
-  /** PolicySyncs at once. */
-  concurrency?: number;
-  log?: Log;
-  clock?: Clock;
-  kubeMetrics?: KubeMetrics;
-  metrics?: PolicySyncMetrics;
-}
-
-const STATUS_MANAGER = 'backstay-operator-policysync';
 const SECOND_LOOK_MS = 3000;
-/** How soon a deletion that was refused is tried again. */
-const DELETION_RETRY_SECONDS = 15;
 
 /** Reconciles one PolicySync at a time per key; what it remembers between two times spares work and may be lost. */
 export class PolicySyncReconciler {
   readonly #dependencies: PolicySyncDependencies;
   readonly #clock: Clock;
-  readonly #log: Log;
   readonly #reader = new RevisionReader();
   readonly #accounts: ServiceAccountClients;
-  /** When the next reconciliation is due, by uid, in milliseconds of the clock. */
-  readonly #due = new Map<string, number>();
+  readonly #schedule: Schedule;
+  readonly #store: PolicySyncStore;
+  readonly #notices: Notices;
+  readonly #measures: Measures;
+  readonly #drift: DriftTracker;
+  readonly #commitStatuses: CommitStatusReporter;
   readonly #uids = new Map<string, string>();
-  /** Keys of those that may have something new, until they are looked at. */
-  readonly #hinted = new Set<string>();
-  /** The version that our last write made, by key: a cache that is behind it is not believed. */
-  readonly #written = new Map<string, string>();
 
-  constructor(dependencies: PolicySyncDependencies) {
+  /** @param wake called with a key that has something to write */
+  constructor(dependencies: PolicySyncDependencies, wake: (key: string) => void = () => {}) {
     this.#dependencies = dependencies;
     this.#clock = dependencies.clock ?? systemClock;
-    this.#log = dependencies.log ?? silent;
-    this.#accounts = new ServiceAccountClients(dependencies.client, this.#clock);
+    const { client, policySyncs, events, log = silent, signal, clock, commitStatus, metrics } = dependencies;
+    this.#accounts = new ServiceAccountClients(client, this.#clock);
+    this.#schedule = new Schedule(this.#clock);
+    this.#store = new PolicySyncStore(client, policySyncs);
+    this.#notices = new Notices(events, log);
+    this.#measures = new Measures(metrics);
+    this.#drift = new DriftTracker(dependencies.contestBackoff);
+    this.#commitStatuses = new CommitStatusReporter({ client, wake, signal, clock, ...commitStatus });
   }
 
   /** Somebody pushed to the repository, or says so: the next reconciliation does not wait for its time. */
   hint(key: string): void {
-    if (this.#dependencies.policySyncs.getByKey(key) !== undefined) this.#hinted.add(key);
+    if (this.#dependencies.policySyncs.getByKey(key) !== undefined) this.#schedule.hint(key);
+  }
+
+  /** Somebody touched an object of the PolicySync: the next time it is looked at, whether that was drift. */
+  suspect(key: string, id: ObjectID): void {
+    this.#drift.suspect(key, id);
   }
 
   async reconcile(key: string, signal: AbortSignal): Promise<Result | undefined> {
-    const stored = await this.#read(key, signal);
+    const stored = await this.#store.read(key, signal);
     if (stored === undefined) return this.#forget(key);
     const policySync = applyDefaults('PolicySync', stored);
     const uid = policySync.metadata.uid ?? key;
+    // Made anew under the name of one that is gone: nothing of that is true of it.
+    if ((this.#uids.get(key) ?? uid) !== uid) await this.#forget(key);
     this.#uids.set(key, uid);
     if (policySync.metadata.deletionTimestamp !== undefined) return this.#finalize(key, policySync, signal);
 
-    const held = await this.#hold(key, policySync, policySync.spec.deletionPolicy === 'Delete', signal);
-    const isHinted = this.#hinted.delete(key);
+    const held = await this.#store.hold(key, policySync, policySync.spec.deletionPolicy === 'Delete', signal);
+    const isHinted = this.#schedule.takeHint(key);
     if (held.spec.suspend === true) {
-      this.#due.delete(uid);
-      await this.#writeStatus(key, held, statusSuspended(held, this.#clock.date()), signal);
+      this.#schedule.reset(key);
+      this.#commitStatuses.forget(uid);
+      await this.#store.writeStatus(key, held, statusSuspended(held, this.#clock.date()), signal);
       return undefined;
     }
-    const waitMs = (this.#due.get(uid) ?? 0) - this.#clock.now();
-    if (waitMs > 0 && !isRequested(held) && !isHinted) return { requeueAfterSeconds: waitMs / 1000 };
-    return this.#synchronise(key, held, isHinted, signal);
+    const waitMs = this.#schedule.waitMs(key, uid);
+    if (waitMs <= 0 || isHinted || isRequested(held))
+      return this.#synchronise(key, held, { isHinted, drifts: [] }, signal);
+    const { drifts, nextInMs = waitMs } = await this.#look(key, held, signal);
+    if (drifts.length > 0) return this.#synchronise(key, held, { isHinted, drifts }, signal);
+    if (held.status !== undefined)
+      await this.#store.writeStatus(key, held, this.#withConditions(key, held, held.status), signal);
+    return { requeueAfterSeconds: Math.min(waitMs, nextInMs) / 1000 };
   }
 
-  async #synchronise(key: string, policySync: PolicySync, isHinted: boolean, signal: AbortSignal): Promise<Result> {
+  /** What has drifted of that which was touched. */
+  #look(key: string, policySync: PolicySync, signal: AbortSignal): ReturnType<DriftTracker['look']> {
+    const { namespace = '', name = '' } = policySync.metadata;
+    const find = (ids: ObjectID[]): ReturnType<LiveObjects> =>
+      this.#dependencies.live(ids, markOf({ namespace, name }), signal);
+    return this.#drift.look(key, find, this.#clock.now());
+  }
+
+  async #synchronise(
+    key: string,
+    policySync: PolicySync,
+    { isHinted, drifts }: { isHinted: boolean; drifts: readonly Drift[] },
+    signal: AbortSignal,
+  ): Promise<Result> {
+    this.#drift.clear(key);
     const startedAt = this.#clock.now();
     const intervals = intervalsOf(policySync);
     let current = policySync;
     if (current.status?.observedGeneration !== current.metadata.generation) {
       // Without the URL: until it has been checked it may hold a password.
       const progress = { reason: 'Progressing', message: 'Reading the repository' };
-      current = await this.#writeStatus(key, current, statusDuring(current, progress, this.#clock.date()), signal);
+      current = await this.#store.writeStatus(
+        key,
+        current,
+        statusDuring(current, progress, this.#clock.date()),
+        signal,
+      );
     }
-    const surroundings = this.#surroundings(async (revision, inventory, during) => {
+    let head: string | undefined;
+    const announce: Surroundings['announce'] = async (revision, inventory, during) => {
+      this.#commitStatuses.report(key, current, reportStart(current, revision));
       const progress = { reason: 'Progressing', message: `Applying ${revision}`, revision, inventory };
-      current = await this.#writeStatus(key, current, statusDuring(current, progress, this.#clock.date()), during);
-    });
+      current = await this.#store.writeStatus(
+        key,
+        current,
+        statusDuring(current, progress, this.#clock.date()),
+        during,
+      );
+    };
+    const noticed = (revision: string): void => {
+      head = revision;
+    };
+    const surroundings = { ...this.#surroundings(), announce, noticed };
     using deadline = new Deadline(intervals.timeout, () => timedOut(intervals), signal, this.#clock);
-    const { outcome, read } = await synchronise(current, surroundings, deadline.signal, signal);
+    const { outcome: ended, read } = await synchronise(current, surroundings, deadline.signal, signal);
+    // What could not be read was tried all the same.
+    const outcome: Outcome = ended.kind === 'failed' ? { ...ended, revision: ended.revision ?? head } : ended;
+    this.#commitStatuses.report(key, current, reportOf(current, outcome), isRequested(policySync));
+    this.#drift.ended(key, outcome, read?.objects, drifts, this.#clock.now());
 
     const tookMs = this.#clock.now() - startedAt;
     const regular = jittered(outcome.kind === 'applied' ? intervals.interval : intervals.retryInterval, Math.random());
@@ -125,50 +154,29 @@ export class PolicySyncReconciler {
     const isEarly = isHinted && outcome.revision === current.status?.lastAppliedRevision;
     const nextInMs = isEarly ? Math.min(regular, SECOND_LOOK_MS) : regular;
     const former = current;
-    const status = statusAfter(former, outcome, { now: this.#clock.date(), tookMs, nextInMs }, read?.verified);
-    const written = await this.#writeStatus(key, former, status, signal);
-    this.#due.set(policySync.metadata.uid ?? key, this.#clock.now() + nextInMs);
-    if (JSON.stringify(status.history) !== JSON.stringify(former.status?.history)) this.#tell(written, outcome, read);
+    const times = { now: this.#clock.date(), tookMs, nextInMs };
+    const status = this.#withConditions(key, former, statusAfter(former, outcome, times, read?.verified));
+    const written = await this.#store.writeStatus(key, former, status, signal);
+    this.#schedule.next(key, policySync.metadata.uid ?? key, nextInMs);
+    if (JSON.stringify(status.history) !== JSON.stringify(former.status?.history))
+      this.#notices.outcome(written, outcome, read);
     if (outcome.kind === 'applied' && read !== undefined && former.status?.lastAppliedRevision !== outcome.revision)
-      this.#warn(written, former.status?.lastAppliedRevision, read);
-    this.#measure(former, outcome, tookMs);
+      this.#notices.succession(written, former.status?.lastAppliedRevision, read);
+    this.#measures.ended(policySync, outcome, read?.commit.committedAt, times);
     return { requeueAfterSeconds: nextInMs / 1000 };
   }
 
-  /** Deletes what the PolicySync applied, if it says so, and lets go of it. */
+  /** Lets go of a PolicySync that is deleted. */
   async #finalize(key: string, policySync: PolicySync, signal: AbortSignal): Promise<Result | undefined> {
     if (policySync.metadata.finalizers?.includes(CLEANUP_FINALIZER) !== true) return this.#forget(key);
-    if (policySync.spec.deletionPolicy === 'Delete') {
-      using deadline = new Deadline(
-        intervalsOf(policySync).timeout,
-        () => timedOut(intervalsOf(policySync)),
-        signal,
-        this.#clock,
-      );
-      try {
-        const { changes, failures } = await removeAll(policySync, this.#surroundings(), deadline.signal);
-        const [first] = failures;
-        if (first !== undefined) {
-          this.#record(
-            policySync,
-            'Warning',
-            'DeletionRefused',
-            `Its objects cannot be deleted: ${describeFailure(first)}`,
-          );
-          return { requeueAfterSeconds: DELETION_RETRY_SECONDS };
-        }
-        if (changes.length > 0) this.#record(policySync, 'Normal', 'Deleted', describeChanges(changes));
-      } catch (error) {
-        // With its namespace the account goes too, in any order; to insist would keep the namespace for ever.
-        if (errorCode(error) !== 'ServiceAccountNotFound') throw error;
-        this.#record(policySync, 'Warning', 'Orphaned', `Its objects stay: ${describeError(error)}`);
-      }
-    }
-    await this.#hold(key, policySync, false, signal);
+    const surroundings = this.#surroundings();
+    const again = await cleanUp(policySync, { surroundings, notices: this.#notices, clock: this.#clock }, signal);
+    if (again !== undefined) return again;
+    await this.#store.hold(key, policySync, false, signal);
     return this.#forget(key);
   }
 
-  #surroundings(announce: Surroundings['announce'] = async () => {}): Surroundings {
+  #surroundings(): Surroundings {
     const { client, live, folder, kustomize, policySyncs, validate = judge } = this.#dependencies;
     const marks = new Set(
       policySyncs
@@ -181,145 +189,34 @@ export class PolicySyncReconciler {
       folder,
       kustomize,
       validate,
-      announce,
+      announce: async () => {},
       accounts: this.#accounts,
       reader: this.#reader,
       exists: (mark) => marks.has(mark),
     };
   }
 
-  /** The PolicySync, from the cache unless that is behind our own last write: its inventory must not be an old one. */
-  async #read(key: string, signal: AbortSignal): Promise<PolicySync | undefined> {
-    const cached = this.#dependencies.policySyncs.getByKey(key);
-    const written = this.#written.get(key);
-    if (cached === undefined || written === undefined) return cached;
-    const order = compareVersions(cached.metadata.resourceVersion, written);
-    return order !== undefined && order >= 0
-      ? cached
-      : this.#dependencies.client.get(PolicySyncs, parseKey(key), { signal });
-  }
-
-  async #writeStatus(
-    key: string,
-    policySync: PolicySync,
-    status: PolicySyncStatus,
-    signal: AbortSignal,
-  ): Promise<PolicySync> {
-    if (status === policySync.status) return policySync;
-    try {
-      const written = await applyStatus(this.#dependencies.client, PolicySyncs, policySync, status, {
-        fieldManager: STATUS_MANAGER,
-        signal,
-      });
-      this.#remember(key, written);
-      return written;
-    } catch (error) {
-      // It was deleted meanwhile; its deletion is the next thing to look at.
-      if (isNotFound(error)) return policySync;
-      throw error;
-    }
-  }
-
-  /** Adds or removes the finalizer. */
-  async #hold(key: string, policySync: PolicySync, hold: boolean, signal: AbortSignal): Promise<PolicySync> {
-    const { finalizers = [], resourceVersion } = policySync.metadata;
-    if (finalizers.includes(CLEANUP_FINALIZER) === hold) return policySync;
-    const next = hold ? [...finalizers, CLEANUP_FINALIZER] : finalizers.filter((one) => one !== CLEANUP_FINALIZER);
-    try {
-      // With the version, so that a finalizer that somebody else added meanwhile is not lost.
-      const body = { metadata: { resourceVersion, finalizers: next } };
-      const written = await this.#dependencies.client.patch(PolicySyncs, refOf(policySync), body, {
-        type: 'merge',
-        fieldManager: STATUS_MANAGER,
-        signal,
-      });
-      this.#remember(key, written);
-      return applyDefaults('PolicySync', written);
-    } catch (error) {
-      if (!hold && isNotFound(error)) return policySync;
-      throw error;
-    }
-  }
-
-  #remember(key: string, { metadata }: PolicySync): void {
-    if (metadata.resourceVersion !== undefined) this.#written.set(key, metadata.resourceVersion);
+  /** The status with what is known beside the reconciliations, and an Event where that is news of trouble. */
+  #withConditions(key: string, policySync: PolicySync, status: PolicySyncStatus): PolicySyncStatus {
+    const now = this.#clock.date();
+    const delivery = this.#commitStatuses.delivery(policySync.metadata.uid ?? key);
+    const told = withDelivery(policySync, status, delivery, now);
+    const next = withContests(policySync, told, this.#drift.contests(key), now);
+    this.#notices.troubles(policySync, status.conditions, next.conditions);
+    return next;
   }
 
   async #forget(key: string): Promise<undefined> {
     const uid = this.#uids.get(key);
-    this.#hinted.delete(key);
-    this.#written.delete(key);
+    this.#schedule.forget(key);
+    this.#store.forget(key);
+    this.#drift.forget(key);
     this.#uids.delete(key);
     if (uid === undefined) return;
-    this.#due.delete(uid);
+    this.#commitStatuses.forget(uid);
     this.#reader.forget(uid);
     const { namespace = '', name } = parseKey(key);
-    this.#dependencies.metrics?.forgotten({ namespace, name });
+    this.#measures.forget({ namespace, name });
     await rm(join(this.#dependencies.folder, uid), { recursive: true, force: true });
   }
-
-  /** Tells that what was applied took the place of something that it does not descend from. */
-  #warn(policySync: PolicySync, former: string | undefined, { history, revision, commit }: ReadRevision): void {
-    if (history === 'rewritten')
-      this.#record(
-        policySync,
-        'Warning',
-        'HistoryRewritten',
-        `${revision}${whose(commit)} does not descend from ${former}, which was applied before`,
-      );
-    if (history === 'moved')
-      this.#record(policySync, 'Warning', 'TagMoved', `${revision}${whose(commit)}: the tag led to ${former} before`);
-  }
-
-  #tell(policySync: PolicySync, outcome: Outcome, read: ReadRevision | undefined): void {
-    const by = read === undefined ? '' : whose(read.commit);
-    if (outcome.kind === 'applied') {
-      this.#record(
-        policySync,
-        'Normal',
-        'ReconciliationSucceeded',
-        `${outcome.revision}${by}: ${describeChanges(outcome.changes)}`,
-      );
-    } else this.#record(policySync, 'Warning', outcome.code, `${outcome.message}${by}`);
-  }
-
-  #record(policySync: KubeObject, type: 'Normal' | 'Warning', reason: string, note: string): void {
-    this.#dependencies.events.record(policySync, { type, reason, action: 'Reconcile', note });
-    const fields = { policySync: `${policySync.metadata.namespace}/${policySync.metadata.name}`, reason };
-    if (type === 'Normal') this.#log.info(fields, note);
-    else this.#log.warn(fields, note);
-  }
-
-  #measure({ metadata, status }: PolicySync, outcome: Outcome, tookMs: number): void {
-    const { metrics } = this.#dependencies;
-    const { namespace = '', name = '' } = metadata;
-    const objects = outcome.kind === 'applied' ? outcome.objects : undefined;
-    metrics?.reconciled({ namespace, name }, outcome.kind, tookMs / 1000, objects, this.#clock.date());
-    for (const { action } of outcome.changes) metrics?.changed(action, 1);
-    // Nothing new in git, and there was something to do.
-    if (outcome.revision === status?.lastAppliedRevision)
-      metrics?.corrected({ namespace, name }, outcome.changes.length);
-  }
-}
-
-function whose({ subject, author }: Commit): string {
-  return ` (“${subject}” by ${author})`;
-}
-
-/** The schema and the rules, as the webhook would judge, over the objects of the commit alone. */
-export const judge: Surroundings['validate'] = (kind, object, lookup) => review(kind, object, { lookup }).causes;
-
-/** Whether somebody asks for a reconciliation that has not been made, or changed the spec since the last one. */
-function isRequested({ metadata, status }: PolicySync): boolean {
-  const requested = requestOf(metadata.annotations);
-  return (
-    (requested !== undefined && requested !== status?.lastHandledReconcileAt) ||
-    status?.observedGeneration !== metadata.generation
-  );
-}
-
-function timedOut({ timeout }: Intervals): BackstayError {
-  return new BackstayError('TimedOut', `The reconciliation took longer than the ${timeout / 1000} s of spec.timeout`, {
-    remedy: 'raise spec.timeout, or find out why the git server or the API server is slow',
-  });
 }

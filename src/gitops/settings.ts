@@ -1,4 +1,5 @@
 import { parseDuration } from '../api/durations.ts';
+import { BackstayError } from '../api/errors.ts';
 import type { PolicySync } from '../api/generated/types.ts';
 
 /** The times of a PolicySync, in milliseconds. */
@@ -29,6 +30,13 @@ export function intervalsOf({ spec }: PolicySync): Intervals {
 /** @param random a number from 0 up to 1 */
 export function jittered(milliseconds: number, random: number): number {
   return Math.round(milliseconds * (1 - JITTER + 2 * JITTER * random));
+}
+
+/** The error of a reconciliation that used up its time. */
+export function timedOut({ timeout }: Intervals): BackstayError {
+  return new BackstayError('TimedOut', `The reconciliation took longer than the ${timeout / 1000} s of spec.timeout`, {
+    remedy: 'raise spec.timeout, or find out why the git server or the API server is slow',
+  });
 }
 
 function durationOr(text: string | undefined, otherwise: number): number {

@@ -1,11 +1,11 @@
 import type { PolicySync } from '../api/generated/types.ts';
 import { desiredObjects } from '../gitops/desired.ts';
+import { judge } from '../gitops/judge.ts';
 import type { LiveObjects } from '../gitops/live.ts';
 import { parseObjectID } from '../gitops/object-id.ts';
 import { markOf } from '../gitops/ownership.ts';
 import { plan, type Step } from '../gitops/plan.ts';
 import { type Failure, parseFieldPath, readObjects, type SourceObject } from '../gitops/read/objects.ts';
-import { judge } from '../gitops/reconciler.ts';
 import { conflictFailure } from '../gitops/wording.ts';
 import type { InputFile } from '../validate/files.ts';
 import type { Intended } from './intended.ts';

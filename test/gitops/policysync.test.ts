@@ -4,6 +4,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -17,7 +18,7 @@ import { API_VERSION } from '../../src/api/group.ts';
 import { AppBindings, PolicySyncs, RestoreSessions, RetentionPolicies } from '../../src/api/kinds.ts';
 import { policySyncController } from '../../src/gitops/controller.ts';
 import type { KustomizeProgram } from '../../src/gitops/kustomize/build.ts';
-import { liveFrom } from '../../src/gitops/live.ts';
+import { liveFrom, liveFromCaches } from '../../src/gitops/live.ts';
 import { createPolicySyncMetrics } from '../../src/gitops/metrics.ts';
 import { Hints } from '../../src/gitops/push/hints.ts';
 import { startReceiver } from '../../src/gitops/push/receiver.ts';
@@ -119,6 +120,7 @@ function reconcilerOf(context: Context, kustomize?: KustomizeProgram): PolicySyn
     kustomize,
     live: liveFrom(client),
     events: { record: (_object, event) => void events.push(event) },
+    signal: context.stop.signal,
   });
 }
 
@@ -834,11 +836,76 @@ test('the controller follows the branch by itself, and puts drift right at its i
     const text = await registry.metrics();
     assert.match(text, `backstay_policysync_ready{namespace="${namespace}",name="policies"} 1`);
     assert.match(text, `backstay_policysync_objects{namespace="${namespace}",name="policies"} 1`);
+    assert.match(text, `backstay_policysync_revision_age_seconds{namespace="${namespace}",name="policies"}`);
     await client.delete(PolicySyncs, { namespace, name: 'policies' });
     await until(
       'its metrics are gone',
       async () => !(await registry.metrics()).includes(`_ready{namespace="${namespace}"`),
     );
+  } finally {
+    stop.abort();
+    await running;
+  }
+});
+
+test('what is changed or deleted in the cluster is put right at once; who does it again and again is named and followed more slowly', async (context) => {
+  const { client, namespace, repository, cache: policySyncs, folder, server, stop: end } = context;
+  const stop = new AbortController();
+  const retentionPolicies = new Cache({ client, type: RetentionPolicies });
+  void retentionPolicies.run(AbortSignal.any([stop.signal, end.signal]));
+  const noted: string[] = [];
+  const controller = policySyncController(
+    {
+      ...{ client, policySyncs, folder, signal: stop.signal },
+      live: liveFromCaches([retentionPolicies as unknown as Cache<KubeObject>], liveFrom(client)),
+      contestBackoff: { baseMs: 300, maxMs: 1200 },
+      events: { record: (_object, { reason, note }) => void noted.push(`${reason}: ${note}`) },
+    },
+    { watched: [retentionPolicies as unknown as Cache<KubeObject>] },
+  );
+  const running = controller.run(stop.signal);
+  const edit = (last: number): Promise<unknown> =>
+    client.patch(
+      RetentionPolicies,
+      { namespace, name: 'daily' },
+      { spec: { successfulSnapshots: { last } } },
+      { type: 'merge', fieldManager: 'rogue' },
+    );
+  try {
+    repository.commit({ 'a.yaml': retention('daily', 7), 'b.yaml': retention('weekly', 4) });
+    await declare(context, { interval: '1h' });
+    await until('the commit is there', async () => (await retentions(context)).weekly === 4);
+    await setTimeout(400);
+    const asked = server.requests.length;
+    await client.delete(RetentionPolicies, { namespace, name: 'weekly' });
+    await until('what was deleted is there again', async () => (await retentions(context)).weekly === 4);
+    await setTimeout(400);
+    assert.is(server.requests.length, asked + 1, 'its own writes wake nobody');
+
+    const contested = async (): Promise<string | undefined> =>
+      present(await client.get(PolicySyncs, { namespace, name: 'policies' })).status?.conditions?.find(
+        ({ type, status }) => type === 'DriftContested' && status === 'True',
+      )?.message;
+    let rounds = 0;
+    const fight = async (): Promise<void> => {
+      if ((await retentions(context)).daily !== 7) return;
+      await edit(1);
+      rounds += 1;
+    };
+    await until('the condition says so', async () => {
+      await fight();
+      return (await contested()) !== undefined;
+    });
+    assert.ok(rounds >= 3 && rounds <= 4, `${rounds} rounds`);
+    const slow = performance.now();
+    while (performance.now() - slow < 1000) await fight();
+    assert.ok(rounds <= 5, `${rounds} rounds`);
+    await until('the fight is over', async () => (await retentions(context)).daily === 7);
+    assert.match(
+      (await contested()) ?? '',
+      `RetentionPolicy/${namespace}/daily: field manager rogue sets spec.successfulSnapshots.last`,
+    );
+    assert.is(noted.filter((note) => note.startsWith('DriftContested')).length, 1);
   } finally {
     stop.abort();
     await running;
@@ -852,7 +919,7 @@ test('a push that the git server announces is applied at once, and the announcem
   await client.apply(Secrets, secret(context, 'hook', { token: 's3cret' }), { fieldManager: 'test' });
   const controller = policySyncController(
     { client, policySyncs, folder, live: liveFrom(client), events: { record: () => {} } },
-    hints,
+    { hints },
   );
   await using receiver = await startReceiver(
     { host: '127.0.0.1', port: 0 },
@@ -896,6 +963,67 @@ test('a rewritten branch is refused where fast-forward is required, and told whe
   assert.ok(events.some(({ reason, note }) => reason === 'HistoryRewritten' && note.includes('does not descend')));
 });
 
+test('the git server is told how each commit went, once; and when it takes no status, the policies are applied all the same', async (context) => {
+  const { client, namespace, server, cache, events, stop } = context;
+  context.repository = server.repository(`shop/${namespace}`);
+  const { repository } = context;
+  const told: string[] = [];
+  let status = 201;
+  server.intercept = (request, response) => {
+    const sha = new RegExp(`^/api/v1/repos/shop/${namespace}/statuses/([0-9a-f]{40})$`).exec(request.url ?? '')?.[1];
+    if (sha === undefined) return false;
+    void json(request).then(({ state, description }) => {
+      told.push(`${request.headers.authorization} ${sha} ${state}: ${description}`);
+      response.writeHead(status, { 'content-type': 'application/json' }).end('{"message":"no"}');
+    });
+    return true;
+  };
+  const settle = async (count: number): Promise<PolicySync> => {
+    await until(`${count} statuses were sent`, async () => told.length >= count);
+    const type = 'CommitStatus';
+    const key = `${namespace}/policies`;
+    let now = present(await client.get(PolicySyncs, { namespace, name: 'policies' }));
+    await until('the status says so', async () => {
+      await seen(cache, now);
+      await context.reconciler.reconcile(key, stop.signal);
+      now = present(await client.get(PolicySyncs, { namespace, name: 'policies' }));
+      return condition(now, type) !== undefined && (condition(now, type)?.startsWith('True') ?? false) === status < 300;
+    });
+    return now;
+  };
+  await client.apply(Secrets, secret(context, 'status', { token: 's3cret' }), { fieldManager: 'test' });
+  const first = repository.commit({ 'a.yaml': retention('daily', 7) });
+  await declare(context, { commitStatus: { provider: 'Gitea', context: 'backups', secretRef: { name: 'status' } } });
+  await sync(context);
+  await sync(context);
+  const good = await settle(2);
+  await sync(context);
+  assert.equal(told, [
+    `token s3cret ${first} pending: Applying`,
+    `token s3cret ${first} success: Applied: Created 1: RetentionPolicy/${namespace}/daily`,
+  ]);
+  assert.equal(good.status?.commitStatus, { commit: first, state: 'Success', context: 'backups' });
+
+  const bad = repository.commit({ 'b.yaml': retention('weekly', -1) });
+  assert.is(condition(await sync(context), 'Ready'), 'False ValidationFailed');
+  await until('the failure is told', async () => told.length === 3);
+  assert.match(told[2] ?? '', `${bad} failure: b.yaml:7: RetentionPolicy/${namespace}/weekly: spec.`);
+  const lost = repository.commit({ 'a.yaml': null, 'b.yaml': null });
+  assert.is(condition(await sync(context), 'Ready'), 'False EmptyRevision');
+  await until('the failure is told', async () => told.length === 4);
+  assert.match(told[3] ?? '', `${lost} failure: ${'main@sha1:'}${lost.slice(0, 8)} holds no policies`);
+
+  status = 403;
+  repository.commit({ 'a.yaml': retention('daily', 8) });
+  assert.is(condition(await sync(context), 'Ready'), 'True ReconciliationSucceeded');
+  const refused = await settle(5);
+  assert.is(condition(refused, 'CommitStatus'), 'False Forbidden');
+  assert.equal(await retentions(context), { daily: 8 });
+  const event = events.find(({ reason }) => reason === 'CommitStatusFailed');
+  assert.match(event?.note ?? '', 'give it write:repository');
+  assert.not.match(JSON.stringify([refused, events]), 's3cret');
+});
+
 test('an unsigned commit is not applied where a signature is asked for, and SourceVerified says so', async (context) => {
   const { client, repository, folder } = context;
   const key = join(folder, 'signing-key');
@@ -907,6 +1035,7 @@ test('an unsigned commit is not applied where a signature is asked for, and Sour
   const refused = await sync(context);
   assert.is(condition(refused, 'Ready'), 'False SignatureMissing');
   assert.is(condition(refused, 'SourceVerified'), 'False SignatureMissing');
+  assert.is(refused.status?.lastAttemptedRevision, `main@sha1:${repository.git('rev-parse', 'HEAD')}`);
   assert.equal(await retentions(context), {});
   const signing = ['-c', 'gpg.format=ssh', '-c', `user.signingKey=${key}`];
   repository.git(...signing, 'commit', '--quiet', '--amend', '--no-edit', '-S');
@@ -961,6 +1090,12 @@ test('a commit with an alias bomb or a link says so, and leaves the rest of the 
 function secret({ namespace }: Context, name: string, texts: Record<string, string>): Secret {
   const data = Object.entries(texts).map(([key, text]) => [key, Buffer.from(text).toString('base64')] as const);
   return { apiVersion: 'v1', kind: 'Secret', metadata: { name, namespace }, data: Object.fromEntries(data) };
+}
+
+async function json(request: IncomingMessage): Promise<Record<string, unknown>> {
+  let text = '';
+  for await (const part of request) text += part;
+  return JSON.parse(text);
 }
 
 function appBinding(name: string): string {

@@ -284,7 +284,9 @@ test('a commit is told by its author and the first line of its message, without 
   const commit = parseCommit(oid('a'), raw);
   assert.is(commit.author, 'Ada  [1mAuthor');
   assert.is(commit.subject, 'Add the shop');
-  assert.is(parseCommit(oid('a'), 'tree 0\n').subject, '');
+  assert.is(commit.committedAt, 1000);
+  const bare = parseCommit(oid('a'), 'tree 0\n');
+  assert.equal([bare.subject, bare.committedAt], ['', undefined]);
 });
 
 test.run();

@@ -1,8 +1,12 @@
 // What a PolicySync says about itself.
+import { Registry } from 'prom-client';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { PolicySync, PolicySyncStatus } from '../../src/api/generated/types.ts';
+import type { Condition, PolicySync, PolicySyncStatus } from '../../src/api/generated/types.ts';
 import { validateSchema } from '../../src/api/validation.ts';
+import { describeSync } from '../../src/cli/sync/wording.ts';
+import { createPolicySyncMetrics } from '../../src/gitops/metrics.ts';
+import { timesAfter, UNKNOWN_TIMES } from '../../src/gitops/revision-age.ts';
 import { ServiceAccountClients } from '../../src/gitops/service-account.ts';
 import { intervalsOf, jittered } from '../../src/gitops/settings.ts';
 import { describeChanges, type Outcome, statusAfter, statusDuring, statusSuspended } from '../../src/gitops/status.ts';
@@ -149,6 +153,19 @@ test('changes are told by number, and by name up to five', () => {
   assert.is(describeChanges([]), 'Nothing to change');
 });
 
+test('the command line says what the git server was told, and who contests what', () => {
+  const condition = (type: string, status: 'True' | 'False', message: string): Condition => ({
+    ...{ type, status, message, reason: 'X', lastTransitionTime: '2026-01-01T00:00:00Z' },
+  });
+  const shown = (...conditions: Condition[]): string => describeSync(policySync({ conditions }));
+  assert.match(
+    shown(condition('CommitStatus', 'True', 'Success of aaaa as x')),
+    '\n  told        Success of aaaa as x',
+  );
+  assert.match(shown(condition('CommitStatus', 'False', 'no; do y')), '\n  told        nobody: no; do y');
+  assert.match(shown(condition('DriftContested', 'True', 'Addon/a: rogue')), '\n  contested   Addon/a: rogue');
+});
+
 test('intervals have defaults and a floor, and are spread by five per cent', () => {
   const spec = { url: 'https://host/x', interval: '1ms', timeout: '90s' };
   assert.equal(intervalsOf({ ...policySync(), spec }), { interval: 5000, retryInterval: 5000, timeout: 90_000 });
@@ -157,6 +174,48 @@ test('intervals have defaults and a floor, and are spread by five per cent', () 
     [0, 0.5, 1].map((random) => jittered(60_000, random)),
     [57_000, 60_000, 63_000],
   );
+});
+
+test('a revision is as old as its commit, and a new one waits until it is applied', async () => {
+  let now = start + 100_000;
+  const clock = { now: () => now, date: () => new Date(now), after: () => ({ cancel() {} }) };
+  const registry = new Registry();
+  const metrics = createPolicySyncMetrics(registry, clock);
+  const ages = async (): Promise<(number | undefined)[]> => {
+    const text = await registry.metrics();
+    return ['age', 'waiting'].map((which) => {
+      const found = new RegExp(`revision_${which}_seconds\\{namespace="n",name="p"\\} (.+)`).exec(text)?.[1];
+      return found === undefined ? undefined : Number(found);
+    });
+  };
+  let times = UNKNOWN_TIMES;
+  const after = (outcome: Outcome, committedAt?: number): void => {
+    times = timesAfter(times, outcome, revision, committedAt, now);
+    metrics.revisions({ namespace: 'n', name: 'p' }, times);
+  };
+  after(failed);
+  assert.equal(await ages(), [undefined, undefined], 'nothing is known of a server that is away');
+  after(applied, start);
+  assert.equal(await ages(), [100, undefined]);
+  now += 10_000;
+  assert.equal(await ages(), [110, undefined]);
+  const bad: Outcome = { ...failed, revision: `main@sha1:${'b'.repeat(40)}` };
+  after(bad, now - 5000);
+  assert.equal(await ages(), [110, 5]);
+  now += 10_000;
+  after(failed);
+  assert.equal(await ages(), [120, 15], 'it waits while the server is away');
+  const unread: Outcome = { ...failed, revision: `main@sha1:${'c'.repeat(40)}` };
+  after(unread);
+  now += 1000;
+  after(unread);
+  assert.equal(await ages(), [121, 1], 'what cannot be read waits since it was seen');
+  after({ ...failed, revision }, start);
+  assert.equal(await ages(), [121, undefined], 'back to the one that is applied');
+  after(applied, now + 3_600_000);
+  assert.equal(await ages(), [0, undefined], 'a commit of the future is one of now');
+  metrics.forgotten({ namespace: 'n', name: 'p' });
+  assert.equal(await ages(), [undefined, undefined]);
 });
 
 test('a token is asked for once, by however many requests, and again after four fifths of its life', async () => {

@@ -1367,6 +1367,7 @@ export interface PolicySyncSpec {
    */
   targetNamespace?: string;
   receiver?: PolicySyncReceiver;
+  commitStatus?: PolicySyncCommitStatus;
   /**
    * Whether a branch whose history was rewritten, and a tag that was moved, are refused. They are reported in any case.
    */
@@ -1420,6 +1421,27 @@ export interface PolicySyncReceiver {
   secretRef: LocalReference;
 }
 /**
+ * How a commit went is written back to the git server, beside the commit: pending, success, or failure with the cause.
+ */
+export interface PolicySyncCommitStatus {
+  /**
+   * Whose API is spoken. Gitea: Forgejo too.
+   */
+  provider: 'GitHub' | 'GitLab' | 'Gitea';
+  /**
+   * Address of the API, such as https://git.example.com/api/v4. Derived from the URL of the repository when empty.
+   */
+  apiURL?: string;
+  /**
+   * Name of the status, for a rule that requires it. When empty backstay/NAMESPACE/NAME/ and the beginning of the PolicySync's uid, which no other cluster has.
+   */
+  context?: string;
+  /**
+   * Secret whose key token may write statuses; ca.crt in it is the certificate authority of the API.
+   */
+  secretRef: LocalReference;
+}
+/**
  * Which signatures a revision needs to be applied.
  */
 export interface PolicySyncVerify {
@@ -1461,6 +1483,7 @@ export interface PolicySyncStatus {
    * When it is asked next.
    */
   nextReconcileTime?: string;
+  commitStatus?: PolicySyncStatusCommitStatus;
   /**
    * How many objects the repository has.
    */
@@ -1477,6 +1500,27 @@ export interface PolicySyncStatus {
    * The last five reconciliations that changed something or failed.
    */
   history?: PolicySyncStatusHistory[];
+}
+/**
+ * What the git server was last told.
+ */
+export interface PolicySyncStatusCommitStatus {
+  /**
+   * The commit.
+   */
+  commit: string;
+  /**
+   * How it went.
+   */
+  state: 'Pending' | 'Success' | 'Failure';
+  /**
+   * Why it failed, in one word.
+   */
+  reason?: string;
+  /**
+   * Name of the status.
+   */
+  context: string;
 }
 /**
  * An object that was applied.

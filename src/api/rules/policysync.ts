@@ -9,6 +9,7 @@ export const judgePolicySync: Rule<PolicySync> = ({ object }) => {
   const findings = new Findings();
   const { spec } = object;
   if (spec?.url !== undefined) checkUrl(findings, spec.url, spec.secretRef !== undefined);
+  if (spec?.commitStatus?.apiURL !== undefined) checkAPI(findings, spec.commitStatus.apiURL, spec.url);
   checkPath(findings, spec?.path?.replace(/^\.\/?/, ''), 'spec.path');
   checkDuration(findings, spec?.interval, 'spec.interval');
   checkDuration(findings, spec?.retryInterval, 'spec.retryInterval');
@@ -53,6 +54,24 @@ function checkUrl(findings: Findings, url: string, hasSecret: boolean): void {
   if (parsed.protocol === 'ssh:' && !hasSecret) {
     findings.warn('spec.secretRef: ssh:// needs a Secret with identity and known_hosts');
   }
+}
+
+/** The token goes to this address: it is https, or http only where the repository is read by http from the same server. */
+function checkAPI(findings: Findings, apiURL: string, url: string | undefined): void {
+  const field = 'spec.commitStatus.apiURL';
+  const parsed = URL.parse(apiURL);
+  if (parsed === null || /^\w+:\/\/\//.test(apiURL)) {
+    findings.refuse(field, 'FieldValueInvalid', 'it must be a URL with a host, such as https://git.example.com/api/v4');
+    return;
+  }
+  if (parsed.username !== '' || parsed.password !== '')
+    findings.refuse(field, 'FieldValueForbidden', 'it must not hold credentials; put the token into the Secret');
+  if (parsed.search !== '' || parsed.hash !== '')
+    findings.refuse(field, 'FieldValueInvalid', 'it must end with the path: no query and no fragment');
+  const repository = url === undefined ? null : URL.parse(url);
+  const isSameServer = repository?.protocol === 'http:' && repository.host === parsed.host;
+  if (parsed.protocol === 'http:' && !isSameServer)
+    findings.refuse(field, 'FieldValueInvalid', 'it must be https://, or anybody on the way could read the token');
 }
 
 /** The rules of git check-ref-format that a name alone can break. */

@@ -1,5 +1,7 @@
 import type { PolicySync } from '../../api/generated/types.ts';
+import { COMMIT_STATUS } from '../../gitops/commit-status/delivery.ts';
 import { differences } from '../../gitops/differences.ts';
+import { CONTESTED } from '../../gitops/drift/contest.ts';
 import type { Step } from '../../gitops/plan.ts';
 import { objectLabel } from '../../gitops/read/objects.ts';
 import { describeFailure, notesOf } from '../../gitops/wording.ts';
@@ -44,6 +46,9 @@ export function describeSync(policySync: PolicySync): string {
   if (status?.lastAttemptedRevision !== undefined && status.lastAttemptedRevision !== status.lastAppliedRevision)
     lines.push(`  tried       ${status.lastAttemptedRevision}`);
   if (status?.nextReconcileTime !== undefined) lines.push(`  next        ${status.nextReconcileTime} at the latest`);
+  for (const { type, status: is, message } of status?.conditions ?? [])
+    if (type === COMMIT_STATUS) lines.push(`  told        ${is === 'True' ? '' : 'nobody: '}${message}`);
+    else if (type === CONTESTED && is === 'True') lines.push(`  contested   ${message}`);
   for (const failure of status?.failures ?? []) lines.push(`  wrong       ${describeFailure(failure)}`);
   for (const { time, outcome, revision, durationSeconds, message } of status?.history ?? [])
     lines.push(`  ${time}  ${outcome} ${short(revision)} in ${durationSeconds ?? '?'} s: ${message}`);

@@ -113,7 +113,7 @@ function sshCredentials(value: Value, where: string): Credentials {
 }
 
 /** What goes into a header: a line break would begin another one. The one at the end comes from `echo`. */
-function oneLine(text: string, where: string, key: string): string {
+export function oneLine(text: string, where: string, key: string): string {
   const trimmed = text.replace(/\r?\n$/, '');
   if (/[\r\n\0]/.test(trimmed))
     throw new BackstayError('SecretInvalid', `Key ${key} of Secret ${where} holds a line break`, {

@@ -3,6 +3,8 @@ export interface Commit {
   oid: string;
   author: string;
   subject: string;
+  /** When it was committed, in milliseconds since 1970, as whoever made it says; undefined when it does not say. */
+  committedAt: number | undefined;
 }
 
 const SUBJECT_LENGTH = 120;
@@ -14,8 +16,10 @@ export function parseCommit(oid: string, raw: string): Commit {
   const headers = end < 0 ? raw : raw.slice(0, end);
   const message = end < 0 ? '' : raw.slice(end + 2);
   const author = /^author (.*?) <[^>\n]*> \d+ [-+]\d+$/m.exec(headers)?.[1] ?? '';
+  const seconds = /^committer .*? <[^>\n]*> (\d{1,12}) [-+]\d+$/m.exec(headers)?.[1];
+  const committedAt = seconds === undefined ? undefined : Number(seconds) * 1000;
   const subject = message.split('\n').find((line) => line.trim() !== '') ?? '';
-  return { oid, author: oneLine(author, AUTHOR_LENGTH), subject: oneLine(subject, SUBJECT_LENGTH) };
+  return { oid, author: oneLine(author, AUTHOR_LENGTH), subject: oneLine(subject, SUBJECT_LENGTH), committedAt };
 }
 
 function oneLine(text: string, length: number): string {

@@ -6,8 +6,9 @@ import { buildCommit } from '../kustomize/commit.ts';
 import { kustomizationIn } from '../kustomize/gather.ts';
 import { type Access, secretsOf } from './access.ts';
 import { writeAccess } from './access-files.ts';
+import { BareCopy } from './bare-copy.ts';
 import { parseCommit } from './commit.ts';
-import { exists, packBytes, removeLeftovers } from './copy.ts';
+import { listTree, readBlobs, treeOf } from './contents.ts';
 import { Git } from './git.ts';
 import { formerCommit, type History, parentsOf } from './history.ts';
 import { parseAdvertised, type Reference, type Revision, refPatterns, resolveReference } from './reference.ts';
@@ -31,11 +32,6 @@ export interface GitSourceOptions {
   lastApplied?: string | undefined;
 }
 
-/** The one reference of the copy; where git keeps what was fetched from being forgotten. */
-const FETCHED = 'refs/backstay/fetched';
-// Every fetch leaves a pack, and depth 1 forgets nothing by itself: after so many the copy is made anew.
-const MAX_PACKS = 16;
-const SIZE_CHECK_MS = 200;
 /** How many commits back a former one is looked for, in steps: one that was not pushed just now seldom lies far behind. */
 const HISTORY_DEPTHS = [64, 2048];
 
@@ -71,7 +67,7 @@ class GitSource implements Source {
   readonly #lastApplied: string | undefined;
   readonly #kustomize: KustomizeProgram;
   readonly #folder: string;
-  readonly #repository: string;
+  readonly #copy: BareCopy;
   readonly #keys: string;
   readonly #git: Git;
 
@@ -83,7 +79,7 @@ class GitSource implements Source {
     this.#lastApplied = options.lastApplied;
     this.#kustomize = options.kustomize ?? KUSTOMIZE;
     this.#folder = options.folder;
-    this.#repository = repository;
+    this.#copy = new BareCopy(repository, git, this.#url, this.#limits);
     this.#keys = keys;
     this.#git = git;
   }
@@ -91,7 +87,7 @@ class GitSource implements Source {
   async head(signal: AbortSignal): Promise<Revision> {
     const patterns = refPatterns(this.#reference);
     if (patterns.length === 0) return resolveReference(this.#reference, new Map());
-    await this.#prepare(signal);
+    await this.#copy.prepare(signal);
     // The first version of the protocol: one request. Its successor asks for the capabilities first.
     const output = await this.#git.text(
       ['-c', 'protocol.version=0', 'ls-remote', '--quiet', '--end-of-options', this.#url.href, ...patterns],
@@ -106,7 +102,7 @@ class GitSource implements Source {
       return await this.#read(revision, folder, signal);
     } catch (error) {
       if (errorCode(error) !== 'CacheBroken') throw error;
-      await rm(this.#repository, { recursive: true, force: true });
+      await rm(this.#copy.folder, { recursive: true, force: true });
       return await this.#read(revision, folder, signal);
     }
   }
@@ -116,20 +112,21 @@ class GitSource implements Source {
   }
 
   async #read(wanted: Revision, folder: string, signal: AbortSignal): Promise<Snapshot> {
-    await this.#prepare(signal);
-    const revision = (await this.#has(wanted, signal)) ? wanted : await this.#fetch(wanted, signal);
+    await this.#copy.prepare(signal);
+    const revision = (await this.#copy.has(wanted, signal)) ? wanted : await this.#copy.fetch(wanted, signal);
     const commit = (await this.#git.catFile(['commit', revision.oid], '', signal)).toString('utf8');
     const verified = await this.#verify(revision, commit, signal);
     const history = await this.#history(revision, commit, signal);
     const prefix = folder === '' ? '' : `${folder}/`;
-    const tree = await this.#tree(revision.oid, folder, signal);
-    const listing = await this.#git.text(['ls-tree', '-r', '-z', '-l', '--full-tree', tree], signal);
+    const tree = await treeOf(this.#git, revision.oid, folder, signal);
+    const listing = await listTree(this.#git, tree, signal);
     const about = { revision, commit: parseCommit(revision.oid, commit), history, verified };
     const start = kustomizationIn('', (name) => listing.includes(`\t${name}\0`));
     if (start !== undefined)
       return { ...about, files: [], ...(await this.#build(revision.oid, prefix + start, signal)) };
     const { entries, failures } = readTree(listing, prefix, this.#limits);
-    const contents = await this.#blobs(
+    const contents = await readBlobs(
+      this.#git,
       entries.map(({ oid }) => oid),
       signal,
     );
@@ -141,61 +138,13 @@ class GitSource implements Source {
   }
 
   async #build(oid: string, start: string, signal: AbortSignal): Promise<Pick<Snapshot, 'built' | 'failures'>> {
-    const listing = await this.#git.text(['ls-tree', '-r', '-z', '-l', '--full-tree', oid], signal);
-    const commit = { entries: entriesOf(listing), read: (oids: readonly string[]) => this.#blobs(oids, signal) };
+    const listing = await listTree(this.#git, oid, signal);
+    const commit = {
+      entries: entriesOf(listing),
+      read: (oids: readonly string[]) => readBlobs(this.#git, oids, signal),
+    };
     const options = { program: this.#kustomize, scratch: this.#folder, maxOutput: this.#limits.totalBytes };
     return buildCommit(start, commit, this.#limits, options, signal);
-  }
-
-  /** A bare repository that is ready for a fetch, whatever was there before. */
-  async #prepare(signal: AbortSignal): Promise<void> {
-    const packs = await readdir(join(this.#repository, 'objects', 'pack')).catch((): string[] => []);
-    const isFull = (await packBytes(this.#repository)) > this.#limits.packBytes;
-    if (isFull || packs.filter((name) => name.endsWith('.pack')).length > MAX_PACKS)
-      await rm(this.#repository, { recursive: true, force: true });
-    await mkdir(this.#repository, { recursive: true, mode: 0o700 });
-    await removeLeftovers(this.#repository);
-    if (await exists(join(this.#repository, 'HEAD'))) return;
-    await this.#git.text(['init', '--bare', '--quiet', '--template='], signal);
-  }
-
-  /** Whether the commit is here, and the tag that leads to it. */
-  async #has({ oid, tag }: Revision, signal: AbortSignal): Promise<boolean> {
-    const wanted = [`${oid} commit `, ...(tag === undefined ? [] : [`${tag} tag `])];
-    const names = [oid, ...(tag === undefined ? [] : [tag])];
-    const lines = (await this.#git.catFile(['--batch-check'], `${names.join('\n')}\n`, signal)).toString().split('\n');
-    return wanted.every((start, index) => lines[index]?.startsWith(start));
-  }
-
-  /** Fetches a commit and nothing before it; the answer is what was there: a branch may have moved. */
-  async #fetch(wanted: Revision, signal: AbortSignal): Promise<Revision> {
-    await this.#transfer(wanted, 1, signal);
-    const resolve = async (suffix: string): Promise<string> =>
-      (await this.#git.text(['rev-parse', '--verify', '--end-of-options', `${FETCHED}${suffix}`], signal)).trim();
-    const [object, oid] = [await resolve(''), await resolve('^{commit}')];
-    const { ref, label } = wanted;
-    if (ref === undefined && oid !== wanted.oid) {
-      throw new BackstayError(
-        'ContentRefused',
-        `Cannot read the repository at ${this.#url.host}: it answered with commit ${oid} for ${wanted.oid}`,
-      );
-    }
-    return object === oid ? { oid, ref, label } : { oid, ref, label, tag: object };
-  }
-
-  async #transfer({ oid, ref }: Revision, depth: number, signal: AbortSignal): Promise<void> {
-    const args = [
-      'fetch',
-      '--quiet',
-      `--depth=${depth}`,
-      '--no-tags',
-      '--no-recurse-submodules',
-      '--no-write-fetch-head',
-      '--end-of-options',
-      this.#url.href,
-      `+${ref ?? oid}:${FETCHED}`,
-    ];
-    await this.#bounded(signal, (bounded) => this.#git.text(args, bounded));
   }
 
   /** Has git judge the signatures that are asked for. */
@@ -228,70 +177,12 @@ class GitSource implements Source {
     if (ref?.startsWith('refs/tags/') === true) return 'moved';
     if (parentsOf(commit).includes(former)) return 'forward';
     for (const depth of HISTORY_DEPTHS) {
-      await this.#transfer(revision, depth, signal);
+      await this.#copy.transfer(revision, depth, signal);
       const list = await this.#git.text(['rev-list', `--max-count=${depth}`, '--end-of-options', oid], signal);
       const ancestors = list.split('\n').filter((line) => line !== '');
       if (ancestors.includes(former)) return 'forward';
       if (ancestors.length < depth) return 'rewritten';
     }
     return 'unknown';
-  }
-
-  /** Stops a transfer that grows beyond its limit. git has a limit for what it is sent only when it is the server. */
-  async #bounded<T>(signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const limit = new AbortController();
-    const before = await packBytes(this.#repository);
-    const timer = setInterval(() => {
-      void packBytes(this.#repository).then((bytes) => {
-        if (bytes - before > this.#limits.packBytes) limit.abort(this.#tooLarge());
-      });
-    }, SIZE_CHECK_MS);
-    try {
-      return await run(AbortSignal.any([signal, limit.signal]));
-    } finally {
-      clearInterval(timer);
-    }
-  }
-
-  #tooLarge(): BackstayError {
-    return new BackstayError(
-      'RepositoryTooLarge',
-      `Cannot read the repository at ${this.#url.host}: one commit of it takes more than ${this.#limits.packBytes} bytes`,
-      {
-        remedy: 'keep policies in a repository without large files',
-      },
-    );
-  }
-
-  /** The object id of the folder's tree. */
-  async #tree(oid: string, folder: string, signal: AbortSignal): Promise<string> {
-    const name = folder === '' ? `${oid}^{tree}` : `${oid}:${folder}`;
-    const answer = (await this.#git.catFile(['--batch-check'], `${name}\n`, signal)).toString();
-    const match = /^([0-9a-f]{40,64}) tree \d+$/m.exec(answer);
-    if (match?.[1] !== undefined) return match[1];
-    const what = answer.includes(' blob ') ? 'is a file, not a folder' : 'is not there';
-    throw new BackstayError('PathNotFound', `${folder} ${what} in commit ${oid.slice(0, 12)}`, {
-      remedy: 'correct spec.path; nothing was changed or pruned',
-    });
-  }
-
-  /** The contents of blobs by their ids. */
-  async #blobs(wanted: readonly string[], signal: AbortSignal): Promise<Map<string, Buffer>> {
-    const contents = new Map<string, Buffer>();
-    const oids = [...new Set(wanted)];
-    if (oids.length === 0) return contents;
-    const output = await this.#git.catFile(['--batch'], `${oids.join('\n')}\n`, signal);
-    // Each: `<oid> blob <size>`, a line break, the bytes, a line break (git-cat-file, "batch output").
-    let offset = 0;
-    for (const oid of oids) {
-      const end = output.indexOf(0x0a, offset);
-      const header = output.toString('latin1', offset, end);
-      const size = new RegExp(`^${oid} blob (\\d+)$`).exec(header)?.[1];
-      if (size === undefined)
-        throw new BackstayError('CacheBroken', `Cannot read the local copy of the repository: ${header}`);
-      contents.set(oid, output.subarray(end + 1, end + 1 + Number(size)));
-      offset = end + 1 + Number(size) + 1;
-    }
-    return contents;
   }
 }
