@@ -4,6 +4,7 @@ import type {
   BackstayFunction,
   BackstayObject,
   BackupConfiguration,
+  BackupPolicyRule,
   BackupSession,
   BackupStorage,
   PolicySync,
@@ -31,6 +32,7 @@ export const RestoreSessions = namespaced<RestoreSession>('RestoreSession', 'res
 export const AppBindings = namespaced<AppBinding>('AppBinding', 'appbindings');
 export const PolicySyncs = namespaced<PolicySync>('PolicySync', 'policysyncs');
 export const Addons = clusterWide<Addon>('Addon', 'addons');
+export const BackupPolicyRules = clusterWide<BackupPolicyRule>('BackupPolicyRule', 'backuppolicyrules');
 export const Functions = clusterWide<BackstayFunction>('Function', 'functions');
 
 /** Every kind of Backstay by its name. */
@@ -38,6 +40,7 @@ export const KINDS: { readonly [K in Kind]: ResourceType<ObjectOf<K>> & { readon
   Addon: Addons,
   AppBinding: AppBindings,
   BackupConfiguration: BackupConfigurations,
+  BackupPolicyRule: BackupPolicyRules,
   BackupSession: BackupSessions,
   BackupStorage: BackupStorages,
   Function: Functions,

@@ -1,4 +1,5 @@
 import type { Cause, Verdict } from './causes.ts';
+import { judgeByRules } from './demands/judge.ts';
 import type { BackstayObject } from './generated/types.ts';
 import { canonical, isRecord, valueAt } from './json.ts';
 import type { Kind } from './kinds.ts';
@@ -6,6 +7,7 @@ import type { ObjectMeta } from './meta.ts';
 import { judgeAddon } from './rules/addon.ts';
 import { judgeAppBinding } from './rules/appbinding.ts';
 import { judgeBackupConfiguration } from './rules/backupconfiguration.ts';
+import { judgeBackupPolicyRule } from './rules/backuppolicyrule.ts';
 import { judgeBackupSession } from './rules/backupsession.ts';
 import { judgeBackupStorage } from './rules/backupstorage.ts';
 import { checkCelRules } from './rules/cel.ts';
@@ -24,6 +26,7 @@ const RULES: { readonly [K in Kind]: Rule<Extract<BackstayObject, { kind: K }>> 
   Addon: judgeAddon,
   AppBinding: judgeAppBinding,
   BackupConfiguration: judgeBackupConfiguration,
+  BackupPolicyRule: judgeBackupPolicyRule,
   BackupSession: judgeBackupSession,
   BackupStorage: judgeBackupStorage,
   Function: judgeFunction,
@@ -62,18 +65,20 @@ export function review(kind: Kind, object: unknown, options: ReviewOptions = {})
   // What cannot be looked at as a whole cannot be compared either.
   const comparable = fresh.causes.every((cause) => cause.field !== '');
   if (old === undefined || fresh.causes.length === 0 || !comparable) {
-    const { schemaCauses: _, ...verdict } = fresh;
-    return verdict;
+    return { causes: fresh.causes, warnings: fresh.warnings, schemaFails: fresh.schemaFails };
   }
   const { old: _old, ...alone } = options;
-  const stale = new Set(judge(kind, old, alone).causes.map((cause) => identityOf(cause, old)));
-  const causes = fresh.causes.filter((cause) => !stale.has(identityOf(cause, object)));
+  const before = judge(kind, old, alone);
+  const stale = new Set(before.causes.map((cause) => identityOf(cause, old, before.demanded.has(cause))));
+  const causes = fresh.causes.filter((cause) => !stale.has(identityOf(cause, object, fresh.demanded.has(cause))));
   const schemaFails = causes.some((cause) => fresh.schemaCauses.includes(cause));
   return { causes, warnings: fresh.warnings, schemaFails };
 }
 
 interface Judgement extends Review {
   schemaCauses: Cause[];
+  /** Causes that a BackupPolicyRule gives. */
+  demanded: ReadonlySet<Cause>;
 }
 
 function judge(kind: Kind, object: unknown, options: ReviewOptions): Judgement {
@@ -82,29 +87,42 @@ function judge(kind: Kind, object: unknown, options: ReviewOptions): Judgement {
   const cel = verdict.cel.filter((cause) => !followsFrom(schemaCauses, cause));
   const others = [...cel, ...verdict.causes].filter((cause) => !isSaid(schemaCauses, cause));
   return {
-    causes: [...schemaCauses, ...others],
+    causes: [...schemaCauses, ...others, ...verdict.demanded],
+    demanded: new Set(verdict.demanded),
     warnings: verdict.warnings,
     schemaFails: schemaCauses.length > 0,
     schemaCauses,
   };
 }
 
-function judgeParts(kind: Kind, whole: unknown, options: ReviewOptions): Verdict & { cel: Cause[] } {
+interface Parts extends Verdict {
+  cel: Cause[];
+  demanded: Cause[];
+}
+
+function judgeParts(kind: Kind, whole: unknown, options: ReviewOptions): Parts {
   const schema = schemaOfKind(kind);
   const sound = soundParts(schema, whole);
-  if (!isRecord(sound) || sound.spec === undefined) return { causes: [], warnings: [], cel: [] };
+  if (!isRecord(sound) || sound.spec === undefined) return { causes: [], warnings: [], cel: [], demanded: [] };
   const metadata = metadataOf(whole);
   const old = options.old === undefined ? undefined : soundParts(schema, validateSchema(kind, options.old).object);
   const rule = RULES[kind] as unknown as Rule<unknown>;
-  const verdict = rule({
+  const subject = {
     object: sound,
     old,
     namespace: metadata.namespace ?? options.namespace ?? '',
     name: metadata.name ?? '',
     lookup: options.lookup === undefined ? NOTHING_KNOWN : soundLookup(options.lookup),
     now: options.now ?? new Date(),
-  });
-  return { causes: verdict.causes, warnings: verdict.warnings, cel: checkCelRules(schema, sound, old, '') };
+  };
+  const { causes, warnings } = rule(subject);
+  const byRules = judgeByRules(kind, subject);
+  return {
+    causes,
+    warnings: [...warnings, ...byRules.warnings],
+    demanded: byRules.causes,
+    cel: checkCelRules(schema, sound, old, ''),
+  };
 }
 
 /** Whether the schema has said the same of a field already, in other words. */
@@ -122,7 +140,9 @@ function followsFrom(schemaCauses: readonly Cause[], { field }: Cause): boolean 
 }
 
 /** What makes a cause the same one before and after a change: where it is, what it says, and the value that it is about. */
-function identityOf({ field, reason, message }: Cause, object: unknown): string {
+function identityOf({ field, reason, message }: Cause, object: unknown, demanded: boolean): string {
+  // What a demand finds is in its message; the field around it may change.
+  if (demanded) return canonical([field, reason, message]);
   return canonical([stablePath(field, object), reason, message, valueAt(object, segments(field)) ?? null]);
 }
 

@@ -14,6 +14,7 @@ const VALIDATORS: Readonly<Record<Kind, Validator>> = {
   Addon: validators.validateAddon,
   AppBinding: validators.validateAppBinding,
   BackupConfiguration: validators.validateBackupConfiguration,
+  BackupPolicyRule: validators.validateBackupPolicyRule,
   BackupSession: validators.validateBackupSession,
   BackupStorage: validators.validateBackupStorage,
   Function: validators.validateFunction,

@@ -27,6 +27,11 @@ export const PATTERN_WORDS: Readonly<Record<string, string>> = {
   '^[A-Za-z][A-Za-z0-9]*$': 'must be letters and digits that begin with a letter',
   '^[^/].*$': 'must not begin with a slash',
   '^[a-z0-9./-]+$': 'must be namespace/name',
+  '^[A-Za-z0-9._*-]+$': 'must be letters, digits, dots, hyphens, underscores and * for any characters, such as corp-*',
+  '^[a-z0-9.*-]+$': 'must be lower-case letters, digits, dots, hyphens and * for any characters, such as logical-*',
+  '^[a-z0-9.*-]+/[a-z0-9.*-]+$': 'must be namespace/name, with * for any characters, such as platform/*',
+  '^https?://[A-Za-z0-9.:*_-]+$':
+    'must be a URL without credentials and path, with * for any characters, such as https://*.example.com',
   '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$':
     'must be lower-case letters, digits, hyphens and dots, with a letter or digit at both ends',
   '^[a-z0-9]+$': 'must be lower-case letters and digits',

@@ -7,6 +7,7 @@ import type { Kind } from '../api/kinds.ts';
 const ORDER: readonly Kind[] = [
   'Function',
   'Addon',
+  'BackupPolicyRule',
   'BackupStorage',
   'RetentionPolicy',
   'AppBinding',

@@ -46,6 +46,12 @@ export function repository(change: object = {}, name = 'orders', namespace = 'sh
   return base('Repository', name, { path: 'orders', ...references, ...change }, namespace);
 }
 
+export function policyRule(change: object = {}, name = 'house'): Loose {
+  const object = base('BackupPolicyRule', name, { demands: { minStorages: 2 }, ...change });
+  delete object.metadata.namespace;
+  return object;
+}
+
 export function backupSession(change: object = {}): Loose {
   return base('BackupSession', 'orders-nightly-1', { invoker: { name: 'orders' }, session: 'nightly', ...change });
 }
@@ -107,6 +113,7 @@ export const SAMPLES: Readonly<Record<string, () => Loose>> = {
   Addon: addon,
   AppBinding: binding,
   BackupConfiguration: configuration,
+  BackupPolicyRule: policyRule,
   BackupSession: backupSession,
   BackupStorage: storage,
   Function: aFunction,

@@ -783,6 +783,181 @@ export interface BackupConfigurationStatusRetry {
   time?: string;
 }
 /**
+ * What an organisation demands of backups: a rule that is refused, warned of or counted wherever it is broken.
+ */
+export interface BackupPolicyRule {
+  apiVersion: 'backstay.dev/v1alpha1';
+  kind: 'BackupPolicyRule';
+  metadata: ObjectMeta;
+  spec: BackupPolicyRuleSpec;
+  status?: BackupPolicyRuleStatus;
+}
+/**
+ * What is wanted.
+ */
+export interface BackupPolicyRuleSpec {
+  /**
+   * What happens to an object that breaks the rule. Deny: it is refused. Warn: it is let in with a warning. Audit: it is let in, and counted.
+   */
+  enforcement?: 'Deny' | 'Warn' | 'Audit';
+  /**
+   * What else whoever breaks the rule should know: why there is the rule, and whom to ask.
+   */
+  message?: string;
+  match?: BackupPolicyRuleMatch;
+  /**
+   * What the rule does not concern.
+   */
+  exemptions?: BackupPolicyRuleExemption[];
+  demands: BackupPolicyRuleDemands;
+}
+/**
+ * Which objects the rule concerns: those that everything here chooses. All when left out.
+ */
+export interface BackupPolicyRuleMatch {
+  /**
+   * Kinds that the rule concerns. All that its demands speak of when left out.
+   */
+  kinds?: ('BackupConfiguration' | 'BackupStorage' | 'RetentionPolicy')[];
+  /**
+   * Labels of the namespaces that the rule concerns.
+   */
+  namespaceSelector?: LabelSelector;
+  /**
+   * Labels of the objects that the rule concerns.
+   */
+  objectSelector?: LabelSelector;
+  /**
+   * Labels of the AppBindings whose BackupConfigurations the rule concerns. It concerns no other kinds then.
+   */
+  targetSelector?: LabelSelector;
+}
+/**
+ * A namespace, or one object of it.
+ */
+export interface BackupPolicyRuleExemption {
+  /**
+   * The namespace.
+   */
+  namespace: string;
+  /**
+   * Name of the objects. All of the namespace when left out.
+   */
+  name?: string;
+  /**
+   * Why, for whoever reads the rule later.
+   */
+  reason?: string;
+}
+/**
+ * What is demanded; each that is given must be met.
+ */
+export interface BackupPolicyRuleDemands {
+  /**
+   * The longest time between two backups of a BackupConfiguration by its schedules, such as 24h. Neither may it be paused.
+   */
+  maxInterval?: string;
+  /**
+   * How far back the Snapshots that a RetentionPolicy keeps must reach, such as 30d.
+   */
+  minRetention?: string;
+  /**
+   * How many BackupStorages the sessions of a BackupConfiguration write to at least.
+   */
+  minStorages?: number;
+  /**
+   * The BackupStorages that may be used, as namespace/name; a * stands for any characters.
+   */
+  storages?: string[];
+  /**
+   * The Secrets that may encrypt repositories, as namespace/name; a * stands for any characters.
+   */
+  encryptionSecrets?: string[];
+  /**
+   * Whether storages must be reached by TLS, with a certificate that is verified.
+   */
+  encryptedTransport?: boolean;
+  /**
+   * The providers that storages may have.
+   */
+  providers?: ('s3' | 'gcs' | 'azure' | 'local')[];
+  /**
+   * The buckets and containers that storages may use; a * stands for any characters.
+   */
+  buckets?: string[];
+  /**
+   * The endpoints that storages of provider s3 may have, with their scheme; a * stands for any characters.
+   */
+  endpoints?: string[];
+  /**
+   * The Addons that sessions may use; a * stands for any characters.
+   */
+  addons?: string[];
+  /**
+   * The tasks that sessions may run; a * stands for any characters.
+   */
+  tasks?: string[];
+  /**
+   * The values that the parameter consistency of a task may have.
+   */
+  consistency?: ('lock' | 'snapshot' | 'none')[];
+  /**
+   * Whether storages may not be a folder of a node.
+   */
+  noHostPath?: boolean;
+  /**
+   * Whether Pods may not be on the network of their node.
+   */
+  noHostNetwork?: boolean;
+}
+/**
+ * What was observed.
+ */
+export interface BackupPolicyRuleStatus {
+  /**
+   * The metadata.generation that the status speaks of.
+   */
+  observedGeneration?: number;
+  conditions?: Conditions;
+  /**
+   * How many objects the rule concerns.
+   */
+  checked?: number;
+  /**
+   * How many of them break it now.
+   */
+  violating?: number;
+  /**
+   * The first of what breaks it, in the order of kind, namespace and name.
+   */
+  violations?: BackupPolicyRuleStatusViolation[];
+}
+/**
+ * A demand that an object does not meet.
+ */
+export interface BackupPolicyRuleStatusViolation {
+  /**
+   * Kind of the object.
+   */
+  kind: string;
+  /**
+   * Namespace of the object.
+   */
+  namespace?: string;
+  /**
+   * Name of the object.
+   */
+  name: string;
+  /**
+   * The demand.
+   */
+  demand: string;
+  /**
+   * What is wrong.
+   */
+  message: string;
+}
+/**
  * One run of one session of a BackupConfiguration.
  */
 export interface BackupSession {
@@ -2249,6 +2424,7 @@ export type BackstayObject =
   | Addon
   | AppBinding
   | BackupConfiguration
+  | BackupPolicyRule
   | BackupSession
   | BackupStorage
   | BackstayFunction

@@ -4,6 +4,7 @@ import type { Validator } from '../schema.ts';
 export declare const validateAddon: Validator;
 export declare const validateAppBinding: Validator;
 export declare const validateBackupConfiguration: Validator;
+export declare const validateBackupPolicyRule: Validator;
 export declare const validateBackupSession: Validator;
 export declare const validateBackupStorage: Validator;
 export declare const validateFunction: Validator;
