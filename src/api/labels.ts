@@ -9,6 +9,7 @@ export const BACKUP_SESSION_LABEL = `${API_GROUP}/backup-session`;
 export const RESTORE_SESSION_LABEL = `${API_GROUP}/restore-session`;
 export const REPOSITORY_LABEL = `${API_GROUP}/repository`;
 export const SNAPSHOT_LABEL = `${API_GROUP}/snapshot`;
+export const POLICY_RULE_LABEL = `${API_GROUP}/policy-rule`;
 export const STORAGE_LABEL = `${API_GROUP}/storage`;
 export const TARGET_KIND_LABEL = `${API_GROUP}/target-kind`;
 export const TARGET_NAMESPACE_LABEL = `${API_GROUP}/target-namespace`;
@@ -24,7 +25,15 @@ export const CLEANUP_FINALIZER = `${API_GROUP}/cleanup`;
 export const MANAGER = 'backstay';
 
 /** What a generated object does, as its component label says it. */
-export type Component = 'trigger' | 'backup' | 'restore' | 'storage' | 'repository' | 'forget' | 'release';
+export type Component =
+  | 'trigger'
+  | 'backup'
+  | 'restore'
+  | 'storage'
+  | 'repository'
+  | 'forget'
+  | 'release'
+  | 'policy-rule';
 
 /** The labels that every generated object has. */
 export function componentLabels(component: Component): Record<string, string> {

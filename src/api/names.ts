@@ -59,6 +59,11 @@ export function releaseJobName(backupSession: string, attempt: number | string):
   return shortName(`release-${backupSession}-${attempt}`);
 }
 
+/** The ValidatingAdmissionPolicy, and its binding, that are made of a BackupPolicyRule for one kind. */
+export function admissionPolicyName(rule: string, plural: string): string {
+  return `${shortName(`backstay-${rule}`, 180)}.${plural}.backstay.dev`;
+}
+
 export function triggerServiceAccountName(configuration: string): string {
   return shortName(`trigger-${configuration}`);
 }

@@ -297,6 +297,42 @@ export interface WebhookConfiguration extends KubeObject {
   webhooks?: Webhook[];
 }
 
+interface Selector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: { key: string; operator: string; values?: string[] }[];
+}
+
+export interface ValidatingAdmissionPolicy extends KubeObject {
+  spec: {
+    failurePolicy?: 'Fail' | 'Ignore';
+    matchConstraints: {
+      matchPolicy?: 'Equivalent' | 'Exact';
+      resourceRules: {
+        apiGroups: string[];
+        apiVersions: string[];
+        operations: string[];
+        resources: string[];
+        scope?: string;
+      }[];
+    };
+    matchConditions?: { name: string; expression: string }[];
+    variables?: { name: string; expression: string }[];
+    validations: { expression: string; message?: string; messageExpression?: string; reason?: string }[];
+  };
+  status?: {
+    observedGeneration?: number;
+    typeChecking?: { expressionWarnings?: { fieldRef: string; warning: string }[] };
+  };
+}
+
+export interface ValidatingAdmissionPolicyBinding extends KubeObject {
+  spec: {
+    policyName: string;
+    validationActions: ('Deny' | 'Warn' | 'Audit')[];
+    matchResources?: { namespaceSelector?: Selector };
+  };
+}
+
 export interface CustomResourceDefinition extends KubeObject {
   spec: {
     group: string;
@@ -353,6 +389,18 @@ export const MutatingWebhookConfigurations = defineResource<WebhookConfiguration
   'admissionregistration.k8s.io/v1',
   'MutatingWebhookConfiguration',
   'mutatingwebhookconfigurations',
+  'cluster',
+);
+export const ValidatingAdmissionPolicies = defineResource<ValidatingAdmissionPolicy>(
+  'admissionregistration.k8s.io/v1',
+  'ValidatingAdmissionPolicy',
+  'validatingadmissionpolicies',
+  'cluster',
+);
+export const ValidatingAdmissionPolicyBindings = defineResource<ValidatingAdmissionPolicyBinding>(
+  'admissionregistration.k8s.io/v1',
+  'ValidatingAdmissionPolicyBinding',
+  'validatingadmissionpolicybindings',
   'cluster',
 );
 export const CustomResourceDefinitions = defineResource<CustomResourceDefinition>(

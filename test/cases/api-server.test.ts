@@ -1,6 +1,7 @@
 // needs: cluster
 // time-limit: 180s
-// Every case of this folder before a real API server, whose webhooks are ours: what else there is each case brings with it.
+// Every case of this folder before a real API server, whose webhooks are ours: what else there is each case brings with it. What
+// BackupPolicyRules demand is asked of the API server alone besides, by the policies that are made of them.
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { join } from 'node:path';
@@ -9,25 +10,33 @@ import { Registry } from 'prom-client';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parse } from 'yaml';
+import type { DemandedKind } from '../../src/api/demands/check.ts';
+import { violationsOf } from '../../src/api/demands/judge.ts';
+import { concerns } from '../../src/api/demands/match.ts';
+import type { BackupPolicyRule } from '../../src/api/generated/types.ts';
 import { KINDS } from '../../src/api/kinds.ts';
 import type { Lookup } from '../../src/api/rules/rule.ts';
+import { soundLookup } from '../../src/api/sound-lookup.ts';
 import {
   MutatingWebhookConfigurations,
   Namespaces,
   Services,
+  ValidatingAdmissionPolicies,
+  ValidatingAdmissionPolicyBindings,
   ValidatingWebhookConfigurations,
 } from '../../src/kube/builtin.ts';
 import type { Client } from '../../src/kube/client.ts';
 import { KubeError } from '../../src/kube/kube-error.ts';
 import { silent } from '../../src/kube/log.ts';
 import type { KubeObject, ResourceType } from '../../src/kube/resource.ts';
+import { admissionPolicies } from '../../src/operator/backuppolicyrule/admission-policy.ts';
 import { ObjectSet } from '../../src/validate/object-set.ts';
 import { createApp } from '../../webhook/app.ts';
 import { makeAuthority, makeLeaf } from '../../webhook/certificates.ts';
 import { createWebhookMetrics } from '../../webhook/metrics.ts';
 import { type Listening, listenTls } from '../../webhook/server.ts';
 import { installCrds } from '../api/crds.ts';
-import { type Loose, SAMPLES } from '../api/objects.ts';
+import { type Loose, namespace as namespaceObject, policyRule, SAMPLES } from '../api/objects.ts';
 import { type ControlPlane, startControlPlane } from '../kube/control-plane.ts';
 import { until } from '../lab/process.ts';
 import { SERVICE } from '../webhook/https.ts';
@@ -39,6 +48,26 @@ let client: Client;
 let webhook: Listening;
 let lookup: Lookup = new ObjectSet(true);
 let unguardedNow = false;
+
+/** The cases with rules, moved to a namespace of their own, which the rules are narrowed to. */
+const demanded = loadCases()
+  .filter(({ others, offline }) => !offline && others.some(({ kind }) => kind === 'BackupPolicyRule'))
+  .map((found, index) => {
+    const namespace = `shop-${index}`;
+    const one = JSON.parse(JSON.stringify(found).replaceAll(/\bshop\b/g, namespace)) as Case;
+    const rules = one.others.filter(({ kind }) => kind === 'BackupPolicyRule');
+    for (const rule of rules) {
+      rule.metadata.name += `-${index}`;
+      rule.metadata.uid = rule.metadata.name;
+      const { match = {} } = rule.spec;
+      const matchLabels = { ...match.namespaceSelector?.matchLabels, case: namespace };
+      rule.spec.match = { ...match, namespaceSelector: { ...match.namespaceSelector, matchLabels } };
+    }
+    const home = one.others.find(({ kind }) => kind === 'Namespace');
+    if (home === undefined) one.others.push(namespaceObject(namespace, { case: namespace }));
+    else home.metadata.labels = { ...home.metadata.labels, case: namespace };
+    return { one, rules: rules as BackupPolicyRule[], namespace };
+  });
 
 test.before(async () => {
   plane = await startControlPlane();
@@ -67,6 +96,7 @@ test.before(async () => {
   const [name = '', namespace = ''] = SERVICE.split('.');
   const service = { apiVersion: 'v1', kind: 'Service', metadata: { name, namespace } };
   await client.create(Services, { ...service, spec: { type: 'ExternalName', externalName: host } } as Loose);
+  await putInForce();
   await register({ port: webhook.port, caBundle: Buffer.from(authority.cert).toString('base64') });
 });
 test.after(async () => {
@@ -81,6 +111,88 @@ for (const one of loadCases().filter(({ offline }) => !offline)) {
     assert.equal(causes, one.causes);
     if (one.operation !== 'delete') assert.ok(areWarnings(warnings, one.warnings), JSON.stringify(warnings));
   });
+}
+
+for (const { one, rules, namespace } of demanded) {
+  test(`${one.title}, without the webhook`, async () => {
+    const { kind, operation, object, old, others } = one;
+    const set = new ObjectSet(true);
+    for (const other of others) set.add(other);
+    const { name } = object.metadata;
+    const say = (whole: Loose, action: string): string[] =>
+      rules
+        .filter((rule) => (rule.spec.enforcement ?? 'Deny') === action)
+        .flatMap((rule) => {
+          const chosen = { kind: kind as DemandedKind, object: whole, namespace, name, lookup: soundLookup(set) };
+          if (concerns(rule, chosen) !== true) return [];
+          return violationsOf(rule, chosen, CASE_TIME).filter(({ byPolicy }) => byPolicy);
+        })
+        .map(({ message }) => message);
+    const fresh = (action: string): string[] => {
+      const before = old === undefined ? [] : say(old, action);
+      return say(object, action).filter((message) => !before.includes(message));
+    };
+    const { denied, warnings } = await byPolicies(KINDS[kind] as ResourceType<KubeObject>, operation, object);
+    for (const message of fresh('Deny')) assert.ok(denied.includes(message), `${message}\n${denied}`);
+    for (const message of fresh('Warn'))
+      assert.ok(
+        warnings.some((one) => one.includes(message)),
+        `${message}\n${warnings}`,
+      );
+    assert.is(denied !== '', fresh('Deny').length > 0, denied);
+    assert.is(warnings.length > 0, fresh('Warn').length > 0, warnings.join());
+  });
+}
+
+/** What the API server has against an object by itself. */
+async function byPolicies(
+  type: ResourceType<KubeObject>,
+  operation: Case['operation'],
+  object: Loose,
+): Promise<{ denied: string; warnings: string[] }> {
+  const warnings: string[] = [];
+  const options = { dryRun: true, onWarning: (text: string) => warnings.push(text) };
+  try {
+    await unguarded(async () => {
+      if (operation === 'create') return await client.create(type, object, options);
+      const { namespace, name } = object.metadata;
+      const live = await client.get(type, { namespace, name });
+      const { resourceVersion, uid } = live?.metadata ?? {};
+      return await client.replace(type, { ...object, metadata: { ...object.metadata, resourceVersion, uid } }, options);
+    });
+    return { denied: '', warnings };
+  } catch (error) {
+    if (!(error instanceof KubeError) || !error.message.includes('ValidatingAdmissionPolicy')) throw error;
+    return { denied: error.message, warnings };
+  }
+}
+
+/** Applies the policies of every case's rules, each to the namespace of its case, and waits until the API server has them all. */
+async function putInForce(): Promise<void> {
+  await Promise.all(
+    demanded.map(async ({ one, rules, namespace }) => {
+      const labels = one.others.find(({ kind }) => kind === 'Namespace')?.metadata.labels;
+      const metadata = { name: namespace, labels: { ...labels, case: namespace } };
+      await client.create(Namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata });
+      if (one.old !== undefined) await client.create(KINDS[one.kind] as ResourceType<KubeObject>, one.old);
+      for (const rule of rules) await applyPolicies(rule);
+    }),
+  );
+  // What is applied last is seen last: when it is in force, the others are.
+  const sentinel = policyRule({ match: { objectSelector: { matchLabels: { sentinel: 'true' } } } }, 'sentinel');
+  await applyPolicies({ ...sentinel, metadata: { ...sentinel.metadata, uid: 'sentinel' } });
+  const object = SAMPLES.BackupConfiguration?.();
+  object.metadata.labels = { sentinel: 'true' };
+  await until('the policies are in force', async () => {
+    return (await byPolicies(KINDS.BackupConfiguration as ResourceType<KubeObject>, 'create', object)).denied !== '';
+  });
+}
+
+async function applyPolicies(rule: BackupPolicyRule): Promise<void> {
+  for (const { policy, binding } of admissionPolicies(rule)) {
+    await client.apply(ValidatingAdmissionPolicies, policy, { fieldManager: 'test' });
+    await client.apply(ValidatingAdmissionPolicyBindings, binding, { fieldManager: 'test' });
+  }
 }
 
 interface Answer {
