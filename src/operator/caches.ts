@@ -4,6 +4,7 @@ import type {
   AppBinding,
   BackstayFunction,
   BackupConfiguration,
+  BackupPolicyRule,
   BackupSession,
   BackupStorage,
   Repository,
@@ -15,6 +16,7 @@ import {
   Addons,
   AppBindings,
   BackupConfigurations,
+  BackupPolicyRules,
   BackupSessions,
   BackupStorages,
   Functions,
@@ -25,6 +27,7 @@ import {
 } from '../api/kinds.ts';
 import { COMPONENT_LABEL, CONFIGURATION_LABEL, labelValue, MANAGED_BY_LABEL, MANAGER } from '../api/labels.ts';
 import { resolveReference, resolveTarget } from '../api/references.ts';
+import type { Lookup } from '../api/rules/rule.ts';
 import {
   type CronJob,
   CronJobs,
@@ -40,6 +43,10 @@ import {
   Roles,
   type ServiceAccount,
   ServiceAccounts,
+  ValidatingAdmissionPolicies,
+  type ValidatingAdmissionPolicy,
+  type ValidatingAdmissionPolicyBinding,
+  ValidatingAdmissionPolicyBindings,
 } from '../kube/builtin.ts';
 import { Cache, type IndexFunction } from '../kube/cache.ts';
 import type { Client } from '../kube/client.ts';
@@ -74,8 +81,17 @@ export interface Caches extends LiveObjects {
   serviceAccounts: Cache<ServiceAccount>;
   roles: Cache<Role>;
   roleBindings: Cache<RoleBinding>;
+  /** Undefined where only some namespaces are looked at: rules are about all of them. */
+  rules: RuleCaches | undefined;
   /** All of them, to be run. */
   all: readonly Cache<KubeObject>[];
+}
+
+/** BackupPolicyRules, and what is made of them. */
+export interface RuleCaches {
+  rules: Cache<BackupPolicyRule>;
+  policies: Cache<ValidatingAdmissionPolicy>;
+  bindings: Cache<ValidatingAdmissionPolicyBinding>;
 }
 
 export interface CachesOptions {
@@ -145,12 +161,33 @@ export function createCaches({ client, namespaces, log, metrics }: CachesOptions
     serviceAccounts: make(ServiceAccounts, { labelSelector: generated }),
     roles: make(Roles, { labelSelector: generated, indexes: { owner: byOwner } }),
     roleBindings: make(RoleBindings, { labelSelector: generated, indexes: { owner: byOwner } }),
+    rules:
+      namespaces === undefined
+        ? {
+            rules: make(BackupPolicyRules),
+            policies: make(ValidatingAdmissionPolicies, { labelSelector: generated }),
+            bindings: make(ValidatingAdmissionPolicyBindings, { labelSelector: generated }),
+          }
+        : undefined,
   };
   const find: LiveObjects['find'] = (type, { metadata }) =>
     all
       .find((cache) => cache.type.kind === type.kind && cache.type.apiVersion === type.apiVersion)
       ?.get(metadata.namespace, metadata.name ?? '');
   return { ...caches, all, find };
+}
+
+/** The caches as rules look things up. */
+export function lookupOf({ all }: Pick<Caches, 'all'>): Lookup {
+  const cacheOf = <T extends KubeObject>(type: ResourceType<T>): Cache<T> | undefined =>
+    all.find((cache) => cache.type.kind === type.kind && cache.type.apiVersion === type.apiVersion) as
+      | Cache<T>
+      | undefined;
+  return {
+    knows: (type) => cacheOf(type)?.hasSynced === true,
+    get: (type, namespace, name) => cacheOf(type)?.get(namespace, name),
+    list: (type, namespace) => cacheOf(type)?.list(namespace) ?? [],
+  };
 }
 
 /** Jobs that an object owns, with their Pods. */

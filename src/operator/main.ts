@@ -11,6 +11,7 @@ import { EventRecorder } from '../kube/events.ts';
 import { LeaderElection } from '../kube/leader.ts';
 import type { Log } from '../kube/log.ts';
 import { createMetrics, type KubeMetrics } from '../kube/metrics.ts';
+import { createBackupPolicyRuleController } from './backuppolicyrule/controller.ts';
 import { type Caches, createCaches } from './caches.ts';
 import { TargetClaims } from './claims.ts';
 import type { ControllerFactory, OperatorContext } from './context.ts';
@@ -84,8 +85,9 @@ export async function runOperator(options: OperatorOptions, parts: OperatorParts
       concurrency: options.concurrency,
     };
     const own = CONTROLLERS.map((create: ControllerFactory) => create(context));
+    const rules = caches.rules === undefined ? [] : [createBackupPolicyRuleController(context, caches.rules)];
     const more = (parts.more ?? []).map((create) => create({ client: guarded, caches, signal: leading }));
-    await Promise.all([...own, ...more].map((controller) => controller.run(leading)));
+    await Promise.all([...own, ...rules, ...more].map((controller) => controller.run(leading)));
     await Promise.all(recorders.map((recorder) => recorder.close()));
   };
 

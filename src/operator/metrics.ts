@@ -5,7 +5,10 @@ import { isEnded } from './backupsession/status.ts';
 import type { Caches } from './caches.ts';
 
 /** Registers them; once per registry. */
-export function registerOperatorMetrics(registry: Registry, caches: Pick<Caches, 'sessions' | 'configurations'>): void {
+export function registerOperatorMetrics(
+  registry: Registry,
+  caches: Pick<Caches, 'sessions' | 'configurations' | 'rules'>,
+): void {
   const registers = [registry];
   new Gauge({
     name: 'backstay_locks_held',
@@ -34,6 +37,19 @@ export function registerOperatorMetrics(registry: Registry, caches: Pick<Caches,
         if (!isEnded(session)) continue;
         const stopped = heldBy(session).includes(BALANCER) ? 1 : 0;
         this.inc({ namespace: session.metadata.namespace ?? '', configuration }, stopped);
+      }
+    },
+  });
+  new Gauge({
+    name: 'backstay_policy_rule_violations',
+    help: 'Objects that break a BackupPolicyRule now',
+    labelNames: ['rule', 'enforcement'],
+    registers,
+    collect() {
+      this.reset();
+      for (const { metadata, spec, status } of caches.rules?.rules.list() ?? []) {
+        if (status?.violating === undefined) continue;
+        this.set({ rule: metadata.name ?? '', enforcement: spec.enforcement ?? 'Deny' }, status.violating);
       }
     },
   });

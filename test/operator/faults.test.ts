@@ -2,11 +2,28 @@
 // time-limit: 180s
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BackupConfigurations, BackupSessions, BackupStorages, Repositories } from '../../src/api/kinds.ts';
-import { Jobs, Namespaces, Pods } from '../../src/kube/builtin.ts';
+import type { BackupPolicyRule } from '../../src/api/generated/types.ts';
+import {
+  BackupConfigurations,
+  BackupPolicyRules,
+  BackupSessions,
+  BackupStorages,
+  Repositories,
+} from '../../src/api/kinds.ts';
+import { labelValue, POLICY_RULE_LABEL } from '../../src/api/labels.ts';
+import { admissionPolicyName } from '../../src/api/names.ts';
+import {
+  Jobs,
+  Namespaces,
+  Pods,
+  ValidatingAdmissionPolicies,
+  ValidatingAdmissionPolicyBindings,
+} from '../../src/kube/builtin.ts';
 import { defineResource, type KubeObject } from '../../src/kube/resource.ts';
+import { policyRule } from '../api/objects.ts';
 import { until } from '../lab/process.ts';
 import { OperatorLab } from './lab.ts';
+import { keepRules } from './rules.ts';
 import { samples } from './samples.ts';
 
 const test = suite('operator: faults');
@@ -110,6 +127,86 @@ test('every Pod is taken in a namespace that enforces the restricted Pod Securit
   assert.equal([...seen].sort(), ['backup', 'repository', 'restore', 'storage']);
   const pods = await lab.client.listAll(Pods, { namespace });
   assert.ok(pods.every(({ spec }) => spec?.containers[0]?.args?.every((arg) => !/password|secret/i.test(arg))));
+});
+
+test('a BackupPolicyRule is kept by the API server itself, comes back when somebody deletes that, and goes with the rule', async () => {
+  await using lab = await OperatorLab.start({ operator: false });
+  await using _rules = await keepRules();
+  const { client, namespace } = lab;
+  const name = `house-${namespace}`;
+  const labels = { matchLabels: { 'kubernetes.io/metadata.name': namespace } };
+  const demands = {
+    ...{ maxInterval: '24h', minRetention: '30d', minStorages: 2, storages: ['*/*'], encryptionSecrets: ['*/*'] },
+    ...{
+      encryptedTransport: true,
+      providers: ['s3'],
+      buckets: ['*'],
+      endpoints: ['https://*'],
+      addons: ['*'],
+      tasks: ['*'],
+    },
+    ...{ consistency: ['lock'], noHostPath: true, noHostNetwork: true },
+  };
+  const rule = policyRule({ enforcement: 'Audit', match: { namespaceSelector: labels }, demands }, name);
+  const { configuration, storage, policy } = samples(namespace);
+  await lab.apply(storage, policy, configuration, rule);
+  const read = async () => await client.get(BackupPolicyRules, { name });
+  const conditionOf = (live: BackupPolicyRule | undefined, type: string) =>
+    live?.status?.conditions?.find((one) => one.type === type);
+  const counted = await until('the rule to be counted, and its expressions to be checked', async () => {
+    const live = await read();
+    return live?.status?.violating === 3 && conditionOf(live, 'TypeChecked')?.status !== 'Unknown' ? live : undefined;
+  });
+  assert.is(conditionOf(counted, 'TypeChecked')?.status, 'True', conditionOf(counted, 'TypeChecked')?.message);
+  assert.is(conditionOf(counted, 'Ready')?.status, 'True');
+  assert.match(
+    conditionOf(counted, 'Satisfied')?.message ?? '',
+    /^in audit, 1 of 1 BackupConfigurations, 1 of 1 BackupStorages/,
+  );
+  assert.equal(
+    [...new Set(counted.status?.violations?.map((one) => one.kind))],
+    ['BackupConfiguration', 'BackupStorage', 'RetentionPolicy'],
+  );
+
+  // Now it denies, and the configuration is what it was.
+  await lab.apply({ ...rule, spec: { ...rule.spec, enforcement: 'Deny' } });
+  const attempt = async (): Promise<string> => {
+    const other = { ...configuration, metadata: { ...configuration.metadata, name: 'other' } };
+    return await client.create(BackupConfigurations, other, { dryRun: true }).then(
+      () => '',
+      (error: Error) => error.message,
+    );
+  };
+  await until(
+    'the API server to refuse',
+    async () => (await attempt()).includes('demands backups in 2 BackupStorages') || undefined,
+  );
+  await client.patch(
+    BackupConfigurations,
+    { namespace, name: 'orders' },
+    { metadata: { labels: { team: 'a' } } },
+    { type: 'merge' },
+  );
+
+  const policyName = admissionPolicyName(name, 'backupconfigurations');
+  const bindings = async () => await client.get(ValidatingAdmissionPolicyBindings, { name: policyName });
+  const former = await bindings();
+  await client.delete(ValidatingAdmissionPolicyBindings, { name: policyName });
+  await until('the binding to come back', async () => {
+    const live = await bindings();
+    return (live !== undefined && live.metadata.uid !== former?.metadata.uid) || undefined;
+  });
+
+  await lab.apply({ ...rule, spec: { ...rule.spec, demands: { minRetention: '30d' } } });
+  await until('what is not demanded any more to go', async () => {
+    const live = await client.get(ValidatingAdmissionPolicies, { name: admissionPolicyName(name, 'backupstorages') });
+    return live === undefined || undefined;
+  });
+  await client.delete(BackupPolicyRules, { name });
+  await until('all of it to go', async () => {
+    const live = await client.listAll(ValidatingAdmissionPolicies, {});
+    return !live.some(({ metadata }) => metadata.labels?.[POLICY_RULE_LABEL] === labelValue(name)) || undefined;
+  });
 });
 
 test.run();

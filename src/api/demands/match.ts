@@ -1,4 +1,4 @@
-import type { BackupConfiguration, BackupPolicyRule, LabelSelector } from '../generated/types.ts';
+import type { AppBinding, BackupConfiguration, BackupPolicyRule, LabelSelector } from '../generated/types.ts';
 import { isRecord } from '../json.ts';
 import { AppBindings, isKind } from '../kinds.ts';
 import { matchesLabels, resolveTarget } from '../references.ts';
@@ -28,10 +28,7 @@ export function concerns({ spec }: BackupPolicyRule, chosen: Chosen): boolean | 
   const { kind, object, namespace, name, lookup } = chosen;
   const { namespaceSelector, objectSelector, targetSelector } = spec.match ?? {};
   if (!kindsOf(spec).includes(kind)) return false;
-  const exempt = (spec.exemptions ?? []).some(
-    (one) => one.namespace === namespace && (one.name === undefined || one.name === name),
-  );
-  if (exempt) return false;
+  if (isExempt(spec, namespace, name)) return false;
   if (objectSelector !== undefined && !matchesLabels(objectSelector, labelsOf(object))) return false;
   const verdicts = [
     namespaceSelector === undefined ? true : selectsNamespace(namespaceSelector, namespace, lookup),
@@ -39,6 +36,19 @@ export function concerns({ spec }: BackupPolicyRule, chosen: Chosen): boolean | 
   ];
   if (verdicts.includes(false)) return false;
   return verdicts.includes(undefined) ? undefined : true;
+}
+
+/** Whether the namespaceSelector, the targetSelector and the exemptions of a rule choose a database. */
+export function concernsTarget({ spec }: BackupPolicyRule, { metadata }: AppBinding, lookup: Lookup): boolean {
+  const { namespaceSelector, targetSelector } = spec.match ?? {};
+  const { namespace = '', name = '' } = metadata;
+  if (isExempt(spec, namespace, name)) return false;
+  if (targetSelector !== undefined && !matchesLabels(targetSelector, metadata.labels ?? {})) return false;
+  return namespaceSelector === undefined || selectsNamespace(namespaceSelector, namespace, lookup) === true;
+}
+
+function isExempt({ exemptions = [] }: BackupPolicyRule['spec'], namespace: string, name: string): boolean {
+  return exemptions.some((one) => one.namespace === namespace && (one.name === undefined || one.name === name));
 }
 
 function selectsNamespace(selector: LabelSelector, namespace: string, lookup: Lookup): boolean | undefined {
