@@ -8,6 +8,7 @@ interface ValidateCommandOptions {
   namespace: string;
   complete?: boolean;
   before?: string;
+  rules?: string[];
   output: keyof typeof FORMATS;
   strict?: boolean;
 }
@@ -18,6 +19,7 @@ export function configure(command: Command): void {
     .option('-n, --namespace <name>', 'namespace of objects that name none', 'default')
     .option('--complete', 'the files are all that there is: warn of references to what they do not hold')
     .option('--before <path>', 'the same files before the change: judge updates and deletions too')
+    .option('--rules <path...>', 'BackupPolicyRules that hold besides those among the files')
     .option('--strict', 'fail on warnings as well')
     .addOption(new Option('-o, --output <format>', 'how to report').choices(Object.keys(FORMATS)).default('text'))
     .addHelpText(
@@ -28,6 +30,7 @@ The exit code is 0 when all is well, 1 when something is wrong, and 2 when the c
 
 Examples:
   backstay validate policies/
+  backstay validate policies/ --rules house-rules/
   kustomize build production | backstay validate --complete -
   backstay validate --output github 'clusters/**/*.yaml'`,
     )
@@ -35,12 +38,13 @@ Examples:
 }
 
 async function run(paths: readonly string[], options: ValidateCommandOptions): Promise<void> {
-  const { namespace, complete = false, before, output, strict = false } = options;
+  const { namespace, complete = false, before, rules, output, strict = false } = options;
   const files = await readFiles(paths, process.stdin);
   const report = validateFiles(files, {
     namespace,
     complete,
     before: before === undefined ? undefined : await readFiles([before], process.stdin),
+    rules: rules === undefined ? undefined : await readFiles(rules, process.stdin),
     now: new Date(),
   });
   const color = output === 'text' && process.stdout.isTTY === true && process.env.NO_COLOR === undefined;

@@ -23,6 +23,8 @@ export interface ValidateOptions {
   complete: boolean;
   /** The files before the change: what is in both is judged as an update, and what is only there as a deletion. */
   before?: readonly InputFile[] | undefined;
+  /** Files with BackupPolicyRules that hold beside those of the set, and with Namespaces that rules choose by their labels. */
+  rules?: readonly InputFile[] | undefined;
   now: Date;
 }
 
@@ -30,7 +32,10 @@ export interface ValidateOptions {
 export function validateFiles(files: readonly InputFile[], options: ValidateOptions): Report {
   const set = readSet(files, options);
   const before = options.before === undefined ? undefined : readSet(options.before, options);
-  const findings = [...set.findings];
+  const findings = [
+    ...set.findings,
+    ...addRules(options, set.lookup, ...(before === undefined ? [] : [before.lookup])),
+  ];
   for (const written of set.objects) findings.push(...judge(written, set.lookup, before?.lookup, options));
   for (const written of before?.objects ?? []) findings.push(...judgeRemoval(written, set.lookup));
   return { findings, files: files.length, objects: set.objects.length, others: set.others };
@@ -41,6 +46,23 @@ interface Objects {
   lookup: ObjectSet;
   findings: Finding[];
   others: number;
+}
+
+// What may stand in files of rules; the rest of them is not what is to be judged.
+const OF_RULES = ['BackupPolicyRule', 'Namespace'];
+
+/** Adds the rules to sets. @returns what is wrong with them: a rule that is none would look as if it were kept */
+function addRules(options: ValidateOptions, ...sets: ObjectSet[]): Finding[] {
+  const { rules = [] } = options;
+  const read = readSet(rules, options);
+  for (const file of rules) {
+    for (const { object } of readWritten(file).objects) {
+      if (!OF_RULES.includes(String(object.kind)) || !isNamed(object)) continue;
+      for (const set of sets) set.add(object);
+    }
+  }
+  const own = read.objects.filter(({ object }) => object.kind === 'BackupPolicyRule');
+  return [...read.findings, ...own.flatMap((written) => judge(written, read.lookup, undefined, options))];
 }
 
 function readSet(files: readonly InputFile[], { namespace, complete }: ValidateOptions): Objects {

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { stringify } from 'yaml';
 import { readFiles } from '../../src/validate/files.ts';
 import { validateFiles } from '../../src/validate/validate.ts';
-import { configuration, type Loose, repository, storage } from '../api/objects.ts';
+import { configuration, type Loose, namespace, policyRule, repository, storage } from '../api/objects.ts';
 import { backstay } from './backstay.ts';
 
 const test = suite('backstay validate');
@@ -139,6 +139,34 @@ test('what cannot be read and an object that is there twice are findings, not fa
   );
   assert.match(findings[2].message, `the same object stands at ${path}:5 too`);
   assert.is(code, 1);
+});
+
+test('rules may lie elsewhere: they judge the set, and are judged themselves', async () => {
+  const rules = join(folder, 'rules.yaml');
+  const wanted = {
+    match: { namespaceSelector: { matchLabels: { env: 'production' } } },
+    demands: { providers: ['gcs'] },
+  };
+  await writeFile(rules, stringify(policyRule(wanted)));
+  const unsure = await backstay(['validate', '--rules', rules, '--', join(folder, 'good')]);
+  assert.match(unsure.stdout.toString(), 'warning: BackupPolicyRule house may refuse it: labels of its namespace');
+  assert.is(unsure.code, 0);
+
+  await writeFile(
+    rules,
+    [policyRule(wanted), namespace('shop', { env: 'production' })].map((one) => stringify(one)).join('---\n'),
+  );
+  const sure = await backstay(['validate', '--output', 'json', join(folder, 'good'), '--rules', rules]);
+  const [only, ...more] = JSON.parse(sure.stdout.toString()).findings;
+  assert.equal(more, []);
+  assert.is(only.field, 'spec.storage.provider');
+  assert.is(only.message, 'BackupPolicyRule house allows the providers gcs, not: s3');
+  assert.is(sure.code, 1);
+
+  await writeFile(rules, stringify(policyRule({ demands: { maxInterval: 'daily' } })));
+  const wrong = await backstay(['validate', join(folder, 'good'), '--rules', rules]);
+  assert.match(wrong.stdout.toString(), /rules.yaml:7:\d+: error: .*duration/);
+  assert.is(wrong.code, 1);
 });
 
 test('every YAML of this repository that has objects passes: policies, and the examples of the documents', async () => {

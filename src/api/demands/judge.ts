@@ -65,7 +65,7 @@ export function judgeByRules(
     if (verdict === undefined) {
       if (violations.length > 0)
         findings.warn(
-          `BackupPolicyRule ${rule.metadata.name} may refuse it: labels that it asks for are not known here`,
+          `BackupPolicyRule ${rule.metadata.name} may refuse it: labels of its namespace or target are not known here`,
         );
     } else if (enforcement === 'Warn') {
       // The API server warns of the rest itself; twice would be too often.
