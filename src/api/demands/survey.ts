@@ -5,8 +5,8 @@ import type { KubeObject, ResourceType } from '../meta.ts';
 import { formatName, resolveTarget } from '../references.ts';
 import type { Lookup } from '../rules/rule.ts';
 import { kindsOf } from './checks.ts';
-import { violationsOf } from './judge.ts';
 import { concerns, concernsTarget } from './match.ts';
+import { violationsOf } from './violations.ts';
 
 /** One object that breaks a rule, with one of the demands that it does not meet. */
 export interface SurveyedViolation {

@@ -7,7 +7,7 @@
  */
 import { type Check, type DemandedKind, literal } from '../../api/demands/check.ts';
 import { checksOf, kindsOf } from '../../api/demands/checks.ts';
-import { isForPolicy, prefixOf, suffixOf } from '../../api/demands/judge.ts';
+import { isForPolicy, prefixOf, suffixOf } from '../../api/demands/violations.ts';
 import type { BackupPolicyRule, LabelSelector, LabelSelectorMatchExpression } from '../../api/generated/types.ts';
 import { API_GROUP } from '../../api/group.ts';
 import { KINDS } from '../../api/kinds.ts';
