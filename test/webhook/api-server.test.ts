@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert';
 import { parseAllDocuments, stringify } from 'yaml';
 import {
   BackupConfigurations,
+  BackupPolicyRules,
   BackupStorages,
   KINDS,
   PolicySyncs,
@@ -20,12 +21,15 @@ import {
   Namespaces,
   Secrets,
   Services,
+  ValidatingAdmissionPolicies,
+  ValidatingAdmissionPolicyBindings,
   ValidatingWebhookConfigurations,
 } from '../../src/kube/builtin.ts';
 import type { Client } from '../../src/kube/client.ts';
 import { KubeError } from '../../src/kube/kube-error.ts';
 import { silent } from '../../src/kube/log.ts';
 import type { ResourceType } from '../../src/kube/resource.ts';
+import { admissionPolicies } from '../../src/operator/backuppolicyrule/admission-policy.ts';
 import { FORMATS } from '../../src/plan/formats.ts';
 import { type Applier, planFiles } from '../../src/plan/plan.ts';
 import type { PlannedObject, PlanReport } from '../../src/plan/report.ts';
@@ -37,6 +41,7 @@ import {
   binding,
   configuration,
   type Loose,
+  policyRule,
   policySync,
   repository,
   retention,
@@ -287,6 +292,62 @@ test('whoever shortens retention is told how many Snapshots that would cost', as
     return warnings.some((text) => text.includes('of 3 '));
   });
   assert.ok(warnings.includes('spec: it would expire 2 of 3 Snapshots with the next backups'), warnings.join('\n'));
+});
+
+test('a rule of the organisation is judged by the webhook, the API server and a plan alike, and what was there before stays', async () => {
+  await client.create(RetentionPolicies, retention({ maxRetentionPeriod: '7d' }, 'short'));
+  const match = { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'shop' } } };
+  const house = policyRule({ match, demands: { minRetention: '14d', maxInterval: '6h' }, message: 'ask #platform' });
+  const rule = await client.create(BackupPolicyRules, house);
+  const message = (than: string): string =>
+    `BackupPolicyRule house demands Snapshots of 14d at least, and they are kept no longer than by: ${than}; ask #platform`;
+  const refusal = async (call: Promise<unknown>): Promise<string> =>
+    await call.then(
+      () => '',
+      (error: Error) => error.message,
+    );
+  const shorten = { spec: { maxRetentionPeriod: '3d' } };
+  const ref = { namespace: 'shop', name: 'short' };
+  const attempt = (): Promise<string> =>
+    refusal(client.patch(RetentionPolicies, ref, shorten, { dryRun: true, type: 'merge' }));
+  await until('the webhook knows the rule', async () => (await attempt()).includes(message('3d')));
+  const rarely = configuration({ sessions: [session({ repositories: [repositoryOf('rarely')] })] }, 'rarely');
+  const wanted = [
+    { action: 'change', object: 'RetentionPolicy/shop/short', said: '' },
+    {
+      action: 'refuse',
+      object: 'BackupConfiguration/shop/rarely',
+      said: 'BackupPolicyRule house demands a backup every 6h',
+    },
+    { action: 'refuse', object: 'RetentionPolicy/shop/fresh', said: message('1d') },
+  ];
+  const labelled = retention({ maxRetentionPeriod: '7d' }, 'short');
+  labelled.metadata.labels = { team: 'a' };
+  const judged = async (): Promise<void> => {
+    const { objects } = await plan({}, rarely, labelled, retention({ maxRetentionPeriod: '1d' }, 'fresh'));
+    for (const { action, object, said } of wanted) {
+      const found = objects.find((one) => one.object === object);
+      assert.is(found?.action, action, JSON.stringify(found));
+      assert.match(found?.causes.map((cause) => cause.message).join() ?? '', said);
+    }
+  };
+  await judged();
+  for (const { policy, binding: inForce } of admissionPolicies(rule)) {
+    await client.apply(ValidatingAdmissionPolicies, policy, { fieldManager: 'test' });
+    await client.apply(ValidatingAdmissionPolicyBindings, inForce, { fieldManager: 'test' });
+  }
+  await until('the API server refuses by itself', async () => {
+    const said = await attempt();
+    return said.includes('ValidatingAdmissionPolicy') && said.includes(message('3d'));
+  });
+  await judged();
+  for (const { policy, binding: inForce } of admissionPolicies(rule)) {
+    await client.delete(ValidatingAdmissionPolicyBindings, { name: inForce.metadata.name ?? '' });
+    await client.delete(ValidatingAdmissionPolicies, { name: policy.metadata.name ?? '' });
+  }
+  await client.delete(BackupPolicyRules, { name: 'house' });
+  await until('nothing is demanded any more', async () => (await attempt()) === '');
+  await client.delete(RetentionPolicies, ref);
 });
 
 test('a plan tells what would be created, changed and refused, and changes nothing', async () => {
