@@ -36,7 +36,7 @@ import { makeAuthority, makeLeaf } from '../../webhook/certificates.ts';
 import { createWebhookMetrics } from '../../webhook/metrics.ts';
 import { type Listening, listenTls } from '../../webhook/server.ts';
 import { installCrds } from '../api/crds.ts';
-import { type Loose, namespace as namespaceObject, policyRule, SAMPLES } from '../api/objects.ts';
+import { configuration, type Loose, namespace as namespaceObject, policyRule, SAMPLES } from '../api/objects.ts';
 import { type ControlPlane, startControlPlane } from '../kube/control-plane.ts';
 import { until } from '../lab/process.ts';
 import { SERVICE } from '../webhook/https.ts';
@@ -144,6 +144,40 @@ for (const { one, rules, namespace } of demanded) {
   });
 }
 
+const EVERYTHING = {
+  ...{
+    maxInterval: '24h',
+    minStorages: 16,
+    storages: ['a/*', '*/s-*'],
+    encryptionSecrets: ['shop/*'],
+    addons: ['mongo*'],
+  },
+  ...{ tasks: ['*backup'], consistency: ['lock'], noHostNetwork: true },
+};
+
+test('a configuration as large as the schema allows is judged too, without the webhook', async () => {
+  const many = <T>(make: (index: number) => T): T[] => Array.from({ length: 16 }, (_, index) => make(index));
+  const long = (name: string): string => name.padEnd(60, 'x');
+  const backends = many((index) => ({ name: long(`b-${index}`), storageRef: { name: long(`s-${index}`) } }));
+  const addon = { name: 'mongodb', tasks: [{ name: 'logical-backup', params: { consistency: 'lock' } }] };
+  const large = (secret: string): Loose => {
+    const sessions = many((at) => {
+      const repositories = backends.map(({ name: backend }, index) => {
+        const name = long(`r-${at}-${index}`);
+        return { name, backend, directory: name, encryptionSecret: { name: long(secret), namespace: secret } };
+      });
+      return { name: `session-${at}`, scheduler: { schedule: '0 3 * * *' }, addon, repositories };
+    });
+    const object = configuration({ backends, sessions }, 'large');
+    object.metadata.labels = { sentinel: 'true' };
+    return object;
+  };
+  const type = KINDS.BackupConfiguration as ResourceType<KubeObject>;
+  assert.is((await byPolicies(type, 'create', large('shop'))).denied, '');
+  const { denied } = await byPolicies(type, 'create', large('vault'));
+  assert.match(denied, /demands encryption by one of the Secrets shop\/\*, not: vault.*…$/);
+});
+
 /** What the API server has against an object by itself. */
 async function byPolicies(
   type: ResourceType<KubeObject>,
@@ -179,7 +213,10 @@ async function putInForce(): Promise<void> {
     }),
   );
   // What is applied last is seen last: when it is in force, the others are.
-  const sentinel = policyRule({ match: { objectSelector: { matchLabels: { sentinel: 'true' } } } }, 'sentinel');
+  const sentinel = policyRule(
+    { match: { objectSelector: { matchLabels: { sentinel: 'true' } } }, demands: EVERYTHING },
+    'sentinel',
+  );
   await applyPolicies({ ...sentinel, metadata: { ...sentinel.metadata, uid: 'sentinel' } });
   const object = SAMPLES.BackupConfiguration?.();
   object.metadata.labels = { sentinel: 'true' };

@@ -90,10 +90,11 @@ function storageCountCheck(least: number): Check<Configuration> {
       const used = `${self}.spec.?backends.orValue([]).filter(b, ${self}.spec.sessions.exists(s, s.repositories.exists(r, r.backend == b.name)))`;
       const key = (of: string): string =>
         `${of}.storageRef.?namespace.orValue(request.namespace) + "/" + ${of}.storageRef.name`;
-      // The first of each: CEL has no set of its own here, and names of backends are unique.
-      const first = `${used}.filter(a, !${used}.exists(c, c.name < a.name && ${key('c')} == ${key('a')}))`;
-      const distinct = `${first}.map(a, ${key('a')})`;
-      return `size(${first}) >= ${least} ? [] : (size(${first}) == 0 ? ["none"] : ${distinct})`;
+      // The first of each: CEL has no sets here, and names of backends are unique. A list of one list stands for a variable: the API server
+      // counts what an expression costs.
+      const first = `u.filter(a, !u.exists(c, c.name < a.name && ${key('c')} == ${key('a')}))`;
+      const distinct = `[${used}].map(u, ${first}.map(a, ${key('a')}))`;
+      return `${distinct}.map(d, size(d) >= ${least} ? [] : (size(d) == 0 ? ["none"] : d))[0]`;
     },
   };
 }

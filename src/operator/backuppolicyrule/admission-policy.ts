@@ -16,6 +16,8 @@ import { admissionPolicyName } from '../../api/names.ts';
 import { ownerReference } from '../../kube/apply.ts';
 import type { ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding } from '../../kube/builtin.ts';
 
+// The API server takes 5 KiB, and a character may be four bytes.
+const MESSAGE_LENGTH = 1200;
 const GROUP_VERSION = 'admissionregistration.k8s.io/v1';
 
 /** A policy and what puts it in force. */
@@ -62,7 +64,7 @@ function pairOf(rule: BackupPolicyRule, kind: DemandedKind, checks: readonly Che
       validations: [
         {
           expression: 'size(variables.found) == 0',
-          messageExpression: 'variables.found.join("; ")',
+          messageExpression: `[variables.found.join("; ")].map(t, size(t) > ${MESSAGE_LENGTH} ? t.substring(0, ${MESSAGE_LENGTH - 1}) + "…" : t)[0]`,
           message: `BackupPolicyRule ${rule.metadata.name} is broken`,
           reason: 'Forbidden',
         },
