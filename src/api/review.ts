@@ -69,7 +69,9 @@ export function review(kind: Kind, object: unknown, options: ReviewOptions = {})
   }
   const { old: _old, ...alone } = options;
   const before = judge(kind, old, alone);
-  const stale = new Set(before.causes.map((cause) => identityOf(cause, old, before.demanded.has(cause))));
+  // Nor can what was wrong as a whole.
+  const known = before.causes.filter((cause) => cause.field !== '');
+  const stale = new Set(known.map((cause) => identityOf(cause, old, before.demanded.has(cause))));
   const causes = fresh.causes.filter((cause) => !stale.has(identityOf(cause, object, fresh.demanded.has(cause))));
   const schemaFails = causes.some((cause) => fresh.schemaCauses.includes(cause));
   return { causes, warnings: fresh.warnings, schemaFails };

@@ -52,6 +52,19 @@ export function policyRule(change: object = {}, name = 'house'): Loose {
   return object;
 }
 
+/** Every demand that there is. */
+export const EVERY_DEMAND = {
+  ...{
+    maxInterval: '24h',
+    minRetention: '30d',
+    minStorages: 16,
+    storages: ['a/*', '*/s-*'],
+    encryptionSecrets: ['shop/*'],
+  },
+  ...{ encryptedTransport: true, providers: ['s3'], buckets: ['*'], endpoints: ['https://*'], addons: ['mongo*'] },
+  ...{ tasks: ['*backup'], consistency: ['lock'], noHostPath: true, noHostNetwork: true },
+};
+
 export function backupSession(change: object = {}): Loose {
   return base('BackupSession', 'orders-nightly-1', { invoker: { name: 'orders' }, session: 'nightly', ...change });
 }

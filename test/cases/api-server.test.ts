@@ -36,7 +36,14 @@ import { makeAuthority, makeLeaf } from '../../webhook/certificates.ts';
 import { createWebhookMetrics } from '../../webhook/metrics.ts';
 import { type Listening, listenTls } from '../../webhook/server.ts';
 import { installCrds } from '../api/crds.ts';
-import { configuration, type Loose, namespace as namespaceObject, policyRule, SAMPLES } from '../api/objects.ts';
+import {
+  configuration,
+  EVERY_DEMAND,
+  type Loose,
+  namespace as namespaceObject,
+  policyRule,
+  SAMPLES,
+} from '../api/objects.ts';
 import { type ControlPlane, startControlPlane } from '../kube/control-plane.ts';
 import { until } from '../lab/process.ts';
 import { SERVICE } from '../webhook/https.ts';
@@ -144,17 +151,6 @@ for (const { one, rules, namespace } of demanded) {
   });
 }
 
-const EVERYTHING = {
-  ...{
-    maxInterval: '24h',
-    minStorages: 16,
-    storages: ['a/*', '*/s-*'],
-    encryptionSecrets: ['shop/*'],
-    addons: ['mongo*'],
-  },
-  ...{ tasks: ['*backup'], consistency: ['lock'], noHostNetwork: true },
-};
-
 test('a configuration as large as the schema allows is judged too, without the webhook', async () => {
   const many = <T>(make: (index: number) => T): T[] => Array.from({ length: 16 }, (_, index) => make(index));
   const long = (name: string): string => name.padEnd(60, 'x');
@@ -214,7 +210,7 @@ async function putInForce(): Promise<void> {
   );
   // What is applied last is seen last: when it is in force, the others are.
   const sentinel = policyRule(
-    { match: { objectSelector: { matchLabels: { sentinel: 'true' } } }, demands: EVERYTHING },
+    { match: { objectSelector: { matchLabels: { sentinel: 'true' } } }, demands: EVERY_DEMAND },
     'sentinel',
   );
   await applyPolicies({ ...sentinel, metadata: { ...sentinel.metadata, uid: 'sentinel' } });

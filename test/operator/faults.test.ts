@@ -20,7 +20,7 @@ import {
   ValidatingAdmissionPolicyBindings,
 } from '../../src/kube/builtin.ts';
 import { defineResource, type KubeObject } from '../../src/kube/resource.ts';
-import { policyRule } from '../api/objects.ts';
+import { EVERY_DEMAND, policyRule } from '../api/objects.ts';
 import { until } from '../lab/process.ts';
 import { OperatorLab } from './lab.ts';
 import { keepRules } from './rules.ts';
@@ -135,19 +135,7 @@ test('a BackupPolicyRule is kept by the API server itself, comes back when someb
   const { client, namespace } = lab;
   const name = `house-${namespace}`;
   const labels = { matchLabels: { 'kubernetes.io/metadata.name': namespace } };
-  const demands = {
-    ...{ maxInterval: '24h', minRetention: '30d', minStorages: 2, storages: ['*/*'], encryptionSecrets: ['*/*'] },
-    ...{
-      encryptedTransport: true,
-      providers: ['s3'],
-      buckets: ['*'],
-      endpoints: ['https://*'],
-      addons: ['*'],
-      tasks: ['*'],
-    },
-    ...{ consistency: ['lock'], noHostPath: true, noHostNetwork: true },
-  };
-  const rule = policyRule({ enforcement: 'Audit', match: { namespaceSelector: labels }, demands }, name);
+  const rule = policyRule({ enforcement: 'Audit', match: { namespaceSelector: labels }, demands: EVERY_DEMAND }, name);
   const { configuration, storage, policy } = samples(namespace);
   await lab.apply(storage, policy, configuration, rule);
   const read = async () => await client.get(BackupPolicyRules, { name });
@@ -179,7 +167,7 @@ test('a BackupPolicyRule is kept by the API server itself, comes back when someb
   };
   await until(
     'the API server to refuse',
-    async () => (await attempt()).includes('demands backups in 2 BackupStorages') || undefined,
+    async () => (await attempt()).includes('demands backups in 16 BackupStorages') || undefined,
   );
   await client.patch(
     BackupConfigurations,

@@ -7,7 +7,7 @@ import { silent } from '../../src/kube/log.ts';
 import { ObjectSet } from '../../src/validate/object-set.ts';
 import { createApp } from '../../webhook/app.ts';
 import { createWebhookMetrics } from '../../webhook/metrics.ts';
-import type { Loose } from '../api/objects.ts';
+import { EVERY_DEMAND, type Loose, policyRule } from '../api/objects.ts';
 import { CASE_TIME, type Case, loadCases } from '../cases/load.ts';
 import { startTls } from './https.ts';
 import { brief, mutated, randomFrom } from './mutations.ts';
@@ -20,6 +20,7 @@ const cases = loadCases();
 // What else there is may be broken too, as in a cluster whose schema was once another one.
 const lookup = new ObjectSet(true);
 for (const { object, others } of cases) for (const one of [object, ...others]) lookup.add(one);
+lookup.add(policyRule({ demands: EVERY_DEMAND }, 'everything'));
 const app = createApp({
   ...{ lookup, missing: () => [], log: silent, now: () => CASE_TIME },
   metrics: createWebhookMetrics(new Registry()),

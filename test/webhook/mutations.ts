@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { nestsTooDeeply } from '../../src/api/json.ts';
 import type { Loose } from '../api/objects.ts';
 
 /** A source of numbers from 0 to 1 that gives the same ones for the same seed (mulberry32). */
@@ -55,7 +56,10 @@ export function mutated(object: Loose, random: () => number): Loose {
     else if (kind < 0.85 && Array.isArray(parent[key])) parent[key].push(...parent[key]);
     else {
       const other = places[Math.floor(random() * places.length)];
-      if (other !== undefined) parent[key] = structuredClone(other.parent[other.key]);
+      // What is nested twice would be too deep for structuredClone itself.
+      if (other !== undefined && !nestsTooDeeply(other.parent[other.key], 1000)) {
+        parent[key] = structuredClone(other.parent[other.key]);
+      }
     }
   }
   return root.object;
