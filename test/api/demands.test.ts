@@ -2,11 +2,35 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { nextRun, parseSchedule } from '../../src/api/cron.ts';
 import { longGap } from '../../src/api/demands/gaps.ts';
+import { judgeByRules } from '../../src/api/demands/judge.ts';
 import { asRE2, matchesPattern } from '../../src/api/demands/pattern.ts';
+import { configuration, type Loose, lookupOf, policyRule } from './objects.ts';
 
 const test = suite('what BackupPolicyRules ask for');
 const HOUR = 3_600_000;
 const NOW = new Date('2026-11-23T12:00:00Z');
+
+test('what the API server warns of itself the webhook does not warn of again', () => {
+  const demands = { minStorages: 2, maxInterval: '1h' };
+  const rule = policyRule({ enforcement: 'Warn', demands });
+  const warnings = (given: Loose): string[] =>
+    judgeByRules('BackupConfiguration', {
+      ...{ object: configuration(), namespace: 'shop', name: 'orders', lookup: lookupOf(given), now: NOW },
+    }).warnings;
+  const both = warnings(rule);
+  assert.is(both.length, 2);
+  const applied = { type: 'PolicyApplied', status: 'True', observedGeneration: 2 };
+  const inForce = (generation: number): Loose => ({
+    ...rule,
+    metadata: { ...rule.metadata, generation },
+    status: { conditions: [applied] },
+  });
+  assert.equal(
+    warnings(inForce(2)),
+    both.filter((text) => text.includes('a backup every 1h')),
+  );
+  assert.equal(warnings(inForce(3)), both, 'the policies that are in force are of another generation');
+});
 
 test('a pattern has one kind of wildcard, and everything else stands for itself', () => {
   const names = ['corp-a', 'corp-', 'corp', 'a.corp-b', 'corpXa', 'aab', 'aaab', 'ab', 'a/b/c', ''];
