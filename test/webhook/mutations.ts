@@ -55,10 +55,20 @@ export function mutated(object: Loose, random: () => number): Loose {
     else if (kind < 0.85 && Array.isArray(parent[key])) parent[key].push(...parent[key]);
     else {
       const other = places[Math.floor(random() * places.length)];
-      if (other !== undefined) parent[key] = structuredClone(other.parent[other.key]);
+      if (other !== undefined) parent[key] = copyOf(other.parent[other.key]);
     }
   }
   return root.object;
+}
+
+/** A copy; none of what is nested deeper than a copy or a message could be, after it was put into itself again and again. */
+function copyOf(value: unknown): unknown {
+  try {
+    return structuredClone(value);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }
 
 /** Every value of an object, by its parent and key. */
