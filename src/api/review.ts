@@ -1,6 +1,6 @@
 import type { Cause, Verdict } from './causes.ts';
 import type { BackstayObject } from './generated/types.ts';
-import { canonical, isRecord, valueAt } from './json.ts';
+import { canonical, isRecord, nestsTooDeeply, valueAt } from './json.ts';
 import type { Kind } from './kinds.ts';
 import type { ObjectMeta } from './meta.ts';
 import { judgeAddon } from './rules/addon.ts';
@@ -61,7 +61,7 @@ export function review(kind: Kind, object: unknown, options: ReviewOptions = {})
   const fresh = judge(kind, object, options);
   // What cannot be looked at as a whole cannot be compared either.
   const comparable = fresh.causes.every((cause) => cause.field !== '');
-  if (old === undefined || fresh.causes.length === 0 || !comparable) {
+  if (old === undefined || fresh.causes.length === 0 || !comparable || nestsTooDeeply(old)) {
     const { schemaCauses: _, ...verdict } = fresh;
     return verdict;
   }
