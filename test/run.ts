@@ -63,7 +63,8 @@ async function runAll(): Promise<void> {
   if (files.length === 0 && checks.length === 0) throw new Error(`No test has ${words.join(' or ')} in its path`);
 
   // Built before the first test, so that no test's time limit has to hold for it and no compiler disturbs a measurement.
-  const wanted: ToolName[] = files.length === 0 ? [] : ['mongod', 'restic', 'versitygw', 'pushgateway', 'kubernetes'];
+  const needed: ToolName[] = ['mongod', 'restic', 'versitygw', 'pushgateway', 'kubernetes', 'argodiff'];
+  const wanted = files.length === 0 ? [] : needed;
   const onProgress = (line: string): void => console.log(line);
   if (files.some(({ cluster }) => cluster !== 'none')) wanted.push('containerd', 'pause');
   await tools(wanted, { onProgress });

@@ -102,6 +102,12 @@ const versitygw: Parcel = {
   },
 };
 
+const argodiff: Parcel = {
+  name: 'argodiff',
+  version: '1',
+  source: { kind: 'go', module: 'test/lab/argodiff', target: '.', variables: {}, compiler: COMPILED_QUICKLY },
+};
+
 const pause: Parcel = {
   name: 'pause',
   version: '1',
@@ -168,6 +174,7 @@ export const TOOLS = {
   kubernetes: { env: 'KUBERNETES', parcel: kubernetes, file: 'kubernetes' },
   restic: { env: 'RESTIC', parcel: restic, file: 'usr/bin/restic' },
   versitygw: { env: 'VERSITYGW', parcel: versitygw, file: 'versitygw' },
+  argodiff: { env: 'ARGODIFF', parcel: argodiff, file: 'argodiff' },
   pause: { env: 'PAUSE', parcel: pause, file: 'pause' },
   mongod: { env: 'MONGOD', parcel: mongod, file: 'mongod' },
   pushgateway: { env: 'PUSHGATEWAY', parcel: pushgateway, file: 'usr/bin/prometheus-pushgateway' },

@@ -2,40 +2,19 @@
 // time-limit: 180s
 // Every case of this folder before a real API server, whose webhooks are ours: what else there is each case brings with it. What
 // BackupPolicyRules demand is asked of the API server alone besides, by the policies that are made of them.
-import { readFileSync } from 'node:fs';
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { join } from 'node:path';
-import { json } from 'node:stream/consumers';
-import { Registry } from 'prom-client';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parse } from 'yaml';
 import type { DemandedKind } from '../../src/api/demands/check.ts';
 import { concerns } from '../../src/api/demands/match.ts';
 import { violationsOf } from '../../src/api/demands/violations.ts';
 import type { BackupPolicyRule } from '../../src/api/generated/types.ts';
 import { KINDS } from '../../src/api/kinds.ts';
-import type { Lookup } from '../../src/api/rules/rule.ts';
 import { soundLookup } from '../../src/api/sound-lookup.ts';
-import {
-  MutatingWebhookConfigurations,
-  Namespaces,
-  Services,
-  ValidatingAdmissionPolicies,
-  ValidatingAdmissionPolicyBindings,
-  ValidatingWebhookConfigurations,
-} from '../../src/kube/builtin.ts';
-import type { Client } from '../../src/kube/client.ts';
+import { Namespaces, ValidatingAdmissionPolicies, ValidatingAdmissionPolicyBindings } from '../../src/kube/builtin.ts';
 import { KubeError } from '../../src/kube/kube-error.ts';
-import { silent } from '../../src/kube/log.ts';
 import type { KubeObject, ResourceType } from '../../src/kube/resource.ts';
 import { admissionPolicies } from '../../src/operator/backuppolicyrule/admission-policy.ts';
 import { ObjectSet } from '../../src/validate/object-set.ts';
-import { createApp } from '../../webhook/app.ts';
-import { makeAuthority, makeLeaf } from '../../webhook/certificates.ts';
-import { createWebhookMetrics } from '../../webhook/metrics.ts';
-import { type Listening, listenTls } from '../../webhook/server.ts';
-import { installCrds } from '../api/crds.ts';
 import {
   configuration,
   EVERY_DEMAND,
@@ -44,17 +23,12 @@ import {
   policyRule,
   SAMPLES,
 } from '../api/objects.ts';
-import { type ControlPlane, startControlPlane } from '../kube/control-plane.ts';
 import { until } from '../lab/process.ts';
-import { SERVICE } from '../webhook/https.ts';
+import { type GuardedServer, startGuardedServer } from './guarded-server.ts';
 import { areWarnings, CASE_TIME, type Case, causesOf, loadCases } from './load.ts';
 
 const test = suite('the cases before a real API server');
-let plane: ControlPlane;
-let client: Client;
-let webhook: Listening;
-let lookup: Lookup = new ObjectSet(true);
-let unguardedNow = false;
+let server: GuardedServer;
 
 /** The cases with rules, moved to a namespace of their own, which the rules are narrowed to. */
 const demanded = loadCases()
@@ -77,39 +51,11 @@ const demanded = loadCases()
   });
 
 test.before(async () => {
-  plane = await startControlPlane();
-  client = plane.client({ qps: 10_000, burst: 10_000 });
-  await installCrds(client);
-  for (const name of ['backstay-system', 'shop', 'vault']) {
-    await client.create(Namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
-  }
-  const host = new URL(plane.server).hostname;
-  const authority = await makeAuthority(new Date());
-  const app = createApp({
-    lookup: {
-      knows: (type) => lookup.knows(type),
-      get: (type, namespace, name) => lookup.get(type, namespace, name),
-      list: (type, namespace) => lookup.list(type, namespace),
-    },
-    missing: () => [],
-    metrics: createWebhookMetrics(new Registry()),
-    log: silent,
-    now: () => CASE_TIME,
-  });
-  const guard: RequestListener = (request, response) =>
-    unguardedNow ? allow(request, response) : app(request, response);
-  webhook = await listenTls(guard, await makeLeaf(authority, [SERVICE], new Date()), { host, port: 0 });
-  // There are no Pods here: the Service is another name for where the webhook listens.
-  const [name = '', namespace = ''] = SERVICE.split('.');
-  const service = { apiVersion: 'v1', kind: 'Service', metadata: { name, namespace } };
-  await client.create(Services, { ...service, spec: { type: 'ExternalName', externalName: host } } as Loose);
+  server = await startGuardedServer();
   await putInForce();
-  await register({ port: webhook.port, caBundle: Buffer.from(authority.cert).toString('base64') });
 });
 test.after(async () => {
-  webhook?.server.close();
-  webhook?.server.closeAllConnections();
-  await plane?.[Symbol.asyncDispose]();
+  await server?.[Symbol.asyncDispose]();
 });
 
 for (const one of loadCases().filter(({ offline }) => !offline)) {
@@ -183,12 +129,16 @@ async function byPolicies(
   const warnings: string[] = [];
   const options = { dryRun: true, onWarning: (text: string) => warnings.push(text) };
   try {
-    await unguarded(async () => {
-      if (operation === 'create') return await client.create(type, object, options);
+    await server.unguarded(async () => {
+      if (operation === 'create') return await server.client.create(type, object, options);
       const { namespace, name } = object.metadata;
-      const live = await client.get(type, { namespace, name });
+      const live = await server.client.get(type, { namespace, name });
       const { resourceVersion, uid } = live?.metadata ?? {};
-      return await client.replace(type, { ...object, metadata: { ...object.metadata, resourceVersion, uid } }, options);
+      return await server.client.replace(
+        type,
+        { ...object, metadata: { ...object.metadata, resourceVersion, uid } },
+        options,
+      );
     });
     return { denied: '', warnings };
   } catch (error) {
@@ -203,8 +153,9 @@ async function putInForce(): Promise<void> {
     demanded.map(async ({ one, rules, namespace }) => {
       const labels = one.others.find(({ kind }) => kind === 'Namespace')?.metadata.labels;
       const metadata = { name: namespace, labels: { ...labels, case: namespace } };
-      await client.create(Namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata });
-      if (one.old !== undefined) await client.create(KINDS[one.kind] as ResourceType<KubeObject>, one.old);
+      await server.client.create(Namespaces, { apiVersion: 'v1', kind: 'Namespace', metadata });
+      const type = KINDS[one.kind] as ResourceType<KubeObject>;
+      if (one.old !== undefined) await server.unguarded(() => server.client.create(type, one.old));
       for (const rule of rules) await applyPolicies(rule);
     }),
   );
@@ -223,8 +174,8 @@ async function putInForce(): Promise<void> {
 
 async function applyPolicies(rule: BackupPolicyRule): Promise<void> {
   for (const { policy, binding } of admissionPolicies(rule)) {
-    await client.apply(ValidatingAdmissionPolicies, policy, { fieldManager: 'test' });
-    await client.apply(ValidatingAdmissionPolicyBindings, binding, { fieldManager: 'test' });
+    await server.client.apply(ValidatingAdmissionPolicies, policy, { fieldManager: 'test' });
+    await server.client.apply(ValidatingAdmissionPolicyBindings, binding, { fieldManager: 'test' });
   }
 }
 
@@ -240,29 +191,30 @@ async function answer({ kind, operation, object, old, others }: Case): Promise<A
   const set = new ObjectSet(true);
   for (const other of others) set.add(other);
   if (operation === 'create') {
-    lookup = set;
-    return await outcome((onWarning) => client.create(type, object, { dryRun: true, onWarning }));
+    server.lookup = set;
+    return await outcome((onWarning) => server.client.create(type, object, { dryRun: true, onWarning }));
   }
   const before = operation === 'delete' ? object : old;
   const live = await store(type, before);
   try {
-    lookup = set;
-    if (operation === 'delete') return await outcome(() => client.delete(type, { namespace, name }, { dryRun: true }));
+    server.lookup = set;
+    if (operation === 'delete')
+      return await outcome(() => server.client.delete(type, { namespace, name }, { dryRun: true }));
     const { resourceVersion, uid } = live.metadata;
     const changed = { ...object, metadata: { ...object.metadata, resourceVersion, uid } };
-    return await outcome((onWarning) => client.replace(type, changed, { dryRun: true, onWarning }));
+    return await outcome((onWarning) => server.client.replace(type, changed, { dryRun: true, onWarning }));
   } finally {
-    await unguarded(() => client.delete(type, { namespace, name }));
+    await server.unguarded(() => server.client.delete(type, { namespace, name }));
   }
 }
 
 /** Stores an object as it is, whatever our rules say of it. */
 async function store(type: ResourceType<KubeObject>, object: Loose): Promise<KubeObject> {
   const { status, ...rest } = object;
-  return await unguarded(async () => {
-    const live = await client.create(type, rest);
+  return await server.unguarded(async () => {
+    const live = await server.client.create(type, rest);
     if (status === undefined) return live;
-    return await client.replace(type, { ...live, status } as KubeObject, { subresource: 'status' });
+    return await server.client.replace(type, { ...live, status } as KubeObject, { subresource: 'status' });
   });
 }
 
@@ -279,57 +231,6 @@ async function outcome(call: (onWarning: (text: string) => void) => Promise<unkn
     // Where its own schema fails, the API server adds that it did not come to its CEL rules.
     return { causes: causesOf(error.causes.filter(({ field }) => field !== '<nil>')), warnings };
   }
-}
-
-/** Runs with webhooks that let everything pass. */
-async function unguarded<T>(work: () => Promise<T>): Promise<T> {
-  unguardedNow = true;
-  try {
-    return await work();
-  } finally {
-    unguardedNow = false;
-  }
-}
-
-async function allow(request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { apiVersion, kind, request: asked } = (await json(request)) as Loose;
-  response.setHeader('content-type', 'application/json');
-  response.end(JSON.stringify({ apiVersion, kind, response: { uid: asked.uid, allowed: true } }));
-}
-
-/** Registers the webhooks as their manifests do, at another port, and waits until the API server asks them. */
-async function register({ port, caBundle }: { port: number; caBundle: string }): Promise<void> {
-  const folder = join(import.meta.dirname, '../../manifests/base/webhook');
-  for (const [type, file] of [
-    [MutatingWebhookConfigurations, 'mutating.yaml'],
-    [ValidatingWebhookConfigurations, 'validating.yaml'],
-  ] as const) {
-    const object = parse(readFileSync(join(folder, file), 'utf8'));
-    for (const one of object.webhooks) {
-      one.clientConfig.caBundle = caBundle;
-      one.clientConfig.service.port = port;
-    }
-    await client.create(type, object);
-  }
-  const refused = SAMPLES.BackupConfiguration?.();
-  refused.spec.sessions[0].scheduler.schedule = 'never';
-  const deletable = SAMPLES.Repository?.();
-  deletable.spec.deletionPolicy = 'WipeOut';
-  const type = KINDS.Repository as ResourceType<KubeObject>;
-  await unguarded(() => client.create(type, deletable));
-  const ref = { namespace: 'shop', name: 'orders' };
-  const asked = async (call: () => Promise<unknown>): Promise<boolean> => {
-    return await call().then(
-      () => false,
-      (error: unknown) => error instanceof KubeError && error.causes.length > 0,
-    );
-  };
-  await until('the API server asks the webhooks', async () => {
-    const creation = await asked(() => client.create(KINDS.BackupConfiguration, refused, { dryRun: true }));
-    const deletion = await asked(() => client.delete(type, ref, { dryRun: true }));
-    return creation && deletion;
-  });
-  await unguarded(() => client.delete(type, ref));
 }
 
 test.run();
