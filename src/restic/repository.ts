@@ -1,9 +1,10 @@
+import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BackstayError } from '../api/errors.ts';
 import type { ResticBackend } from './backends.ts';
 import { resticFailure } from './failure.ts';
-import { type ResticSettings, runRestic, startRestic } from './process.ts';
+import { type ResticProcess, type ResticSettings, runRestic, startRestic } from './process.ts';
 import { redactor } from './redact.ts';
 import { type BackupStream, type StreamOptions, type StreamSummary, startBackup } from './stream.ts';
 
@@ -54,6 +55,8 @@ export class ResticRepository {
   readonly #settings: ResticSettings;
   readonly #folder: string;
   readonly #patienceMs: number;
+  /** Those that files are read from. */
+  readonly #reading = new Set<ResticProcess>();
 
   constructor(settings: ResticSettings, folder: string, patienceMs: number) {
     this.location = settings.location;
@@ -130,25 +133,28 @@ export class ResticRepository {
 
   /**
    * The content of a file of a snapshot; fails with ResticSnapshotNotFound when there is no such snapshot. The iteration throws when restic fails, also at its very end: what was read until then is not to
-   * be trusted. Ending the iteration early ends restic.
+   * be trusted. Ending the iteration early ends restic, which then takes its lock away.
    */
   async *dump(snapshotID: string, file: string, { signal }: CallOptions = {}): AsyncGenerator<Uint8Array> {
     signal?.throwIfAborted();
     // By the beginning of its identity restic looks it up, and says the same of every provider's when it is not there.
     const prefix = snapshotID.slice(0, ID_PREFIX);
     const restic = startRestic(this.#settings, ['dump', prefix, file.startsWith('/') ? file : `/${file}`]);
+    this.#reading.add(restic);
     signal?.addEventListener('abort', restic.stop, { once: true });
+    const { stdout } = restic.child;
     try {
-      if (restic.child.stdout !== null) {
-        for await (const chunk of restic.child.stdout) yield chunk as Buffer;
-      }
+      // a pipe that is closed before restic was interrupted kills it, and its lock stays
+      for await (const chunk of stdout?.iterator({ destroyOnReturn: false }) ?? []) yield chunk as Buffer;
       const ending = await restic.ended;
       signal?.throwIfAborted();
       if (ending.exitCode !== 0) throw resticFailure(ending, `read ${file} of snapshot ${snapshotID}`, this.location);
     } finally {
       signal?.removeEventListener('abort', restic.stop);
       restic.stop();
+      stdout?.resume();
       await restic.ended.catch(() => {});
+      this.#reading.delete(restic);
     }
   }
 
@@ -215,8 +221,14 @@ export class ResticRepository {
     await runRestic(this.#settings, args, { signal, doing: 'check the repository' });
   }
 
-  /** Removes the files with certificates and keys. */
+  /** Ends what is read still, and removes the files with certificates and keys. */
   async close(): Promise<void> {
+    const exits = Array.from(this.#reading, ({ child, stop }) => {
+      const exit = child.exitCode === null && child.signalCode === null ? once(child, 'exit') : undefined;
+      stop();
+      return exit;
+    });
+    await Promise.allSettled(exits);
     await rm(this.#folder, { recursive: true, force: true });
   }
 

@@ -294,14 +294,22 @@ test('a file that is not in the snapshot fails the read', async () => {
   assert.is((await failureOf(read(repository.dump('f'.repeat(64), 'x')))).code, 'ResticSnapshotNotFound');
 });
 
-test('reading that is ended early ends restic', async () => {
-  const repository = await madeVolume(join(ground.folder, 'early'));
+test('reading that is ended early, or not at all, ends restic and leaves no lock', async () => {
+  const folder = join(ground.folder, 'early');
+  const locks = (): Promise<string[]> => readdir(join(folder, 'locks'));
+  const repository = await madeVolume(folder);
   const { snapshotID } = await repository.backup(data(30), stream);
   for await (const chunk of repository.dump(snapshotID, 'dump.archive')) {
     assert.ok(chunk.length > 0);
+    assert.is((await locks()).length, 1);
     break;
   }
-  await repository.forget([], { prune: true });
+  assert.equal(await locks(), []);
+  const [first, second] = ['dump.archive', 'dump.archive'].map((file) => repository.dump(snapshotID, file));
+  await Promise.all([first?.next(), second?.next()]);
+  assert.is((await locks()).length, 2);
+  await repository.close();
+  assert.equal(await locks(), []);
 });
 
 test('certificates and keys are private files, and closing removes them', async () => {
