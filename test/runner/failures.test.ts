@@ -22,9 +22,10 @@ let disk: string;
 
 test.before(async () => {
   scene = await openScene();
-  set = await startReplicaSet({ on: scene.ground, members: 3, auth: true });
+  // an oplog that the data fills holds a few seconds only, and a member is not locked then
+  set = await startReplicaSet({ on: scene.ground, members: 3, auth: true, mongod: { oplogSize: 256 } });
   await using client = await set.client();
-  await fill(client, 'shop', 60);
+  await fill(client, 'shop', 45);
   await set.settled();
   const hosts = set.members.map(({ address }) => address).join(',');
   await scene.binding('orders', { clientConfig: { url: `mongodb://${hosts}/?replicaSet=rs0` } }, set.credentials);

@@ -57,7 +57,7 @@ test.before(async () => {
   }
   for (const name of ['set', 'cluster']) {
     await scene.repository(name, 'main');
-    assert.is((await scene.run(['repository', '--name', name])).exitCode, 0);
+    await scene.made(name);
   }
   await scene.configuration('set', 'orders', ['set']);
   await scene.configuration('cluster', 'cluster', ['cluster']);
