@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../api/durations.ts';
 import type { MajorityStall } from '../mongo/consistency.ts';
+import { MAX_STREAMS } from '../mongo/dump/partition.ts';
 import type { Consistency } from '../mongo/dump.ts';
 import type { runJob } from '../runner/job.ts';
 import { isWorker } from '../runner/watchdog/guard.ts';
@@ -37,6 +38,7 @@ export function configure(command: Command): void {
     .option('--stall-timeout <duration>', 'how long a repository may take no data', duration, 300_000)
     .option('--balancer-timeout <duration>', 'how long the balancer may take to stop', duration, 600_000)
     .option('--cut-timeout <duration>', 'how long the parts of a cluster may take to one time', duration, 60_000)
+    .option('--streams <number>', 'archives that each server is written as at the same time', streams, 1)
     .option('--members <hosts>', 'the members to read, host:port, the preferred one first', list)
     .option('--tags <name=value>', 'tags that the member must have', list)
     .option('--include <patterns>', 'namespaces to back up', list)
@@ -139,6 +141,7 @@ interface BackupOptions {
   stallTimeout: number;
   balancerTimeout: number;
   cutTimeout: number;
+  streams: number;
   members?: string[];
   tags?: string[];
   include?: string[];
@@ -148,7 +151,7 @@ interface BackupOptions {
 
 function backupRequest(options: BackupOptions) {
   const { namespace, session, consistency, onMajorityStall, minOplogWindow, maxLag } = options;
-  const { lockTimeout, maxLockTime, stallTimeout, balancerTimeout, cutTimeout } = options;
+  const { lockTimeout, maxLockTime, stallTimeout, balancerTimeout, cutTimeout, streams: perServer } = options;
   const { members = [], tags, include, exclude, dbHash } = options;
   return {
     namespace,
@@ -161,6 +164,7 @@ function backupRequest(options: BackupOptions) {
     stallTimeoutMs: stallTimeout,
     balancerTimeoutMs: balancerTimeout,
     cutTimeoutMs: cutTimeout,
+    streams: perServer,
     policy: {
       maxLagSeconds: maxLag / 1000,
       members,
@@ -190,6 +194,12 @@ function duration(value: string): number {
 function wholeNumber(value: string): number {
   const number = Number(value);
   if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError('It must be a whole number above 0.');
+  return number;
+}
+
+function streams(value: string): number {
+  const number = wholeNumber(value);
+  if (number > MAX_STREAMS) throw new InvalidArgumentError(`It must be a whole number from 1 to ${MAX_STREAMS}.`);
   return number;
 }
 

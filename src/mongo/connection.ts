@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoClient, type MongoClientOptions, MongoServerError, MongoServerSelectionError } from 'mongodb';
 import { BackstayError } from '../api/errors.ts';
 import { abortError, throwIfAborted } from './errors.ts';
@@ -70,8 +71,12 @@ export async function openClient(endpoint: MongoEndpoint, options: OpenOptions =
     if (broken.size >= Math.max(1, client.options.hosts.length)) failure.reject(error);
   });
   failure.promise.catch(() => {}); // it may fail when the race is over
+  const { timeoutMS = 10_000, minConnections = 0 } = options;
+  const pool = whenReady(client, minConnections);
   try {
     await Promise.race([client.connect().then(() => client.db('admin').command({ ping: 1 })), failure.promise]);
+    const enough = sleep(timeoutMS, undefined, { ref: false });
+    await Promise.race([pool, enough, failure.promise]);
     return client;
   } catch (error) {
     await client.close().catch(() => {});
@@ -79,6 +84,21 @@ export async function openClient(endpoint: MongoEndpoint, options: OpenOptions =
   } finally {
     signal?.removeEventListener('abort', abort);
   }
+}
+
+/** Resolves when so many connections are made and logged in, which the driver does by itself and one after the other. */
+function whenReady(client: MongoClient, connections: number): Promise<void> {
+  if (connections === 0) return Promise.resolve();
+  let ready = 0;
+  return new Promise((resolve) => {
+    const onReady = (): void => {
+      ready += 1;
+      if (ready < connections) return;
+      client.off('connectionReady', onReady);
+      resolve();
+    };
+    client.on('connectionReady', onReady);
+  });
 }
 
 function makeClient(endpoint: MongoEndpoint, options: OpenOptions): MongoClient {

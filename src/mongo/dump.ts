@@ -1,97 +1,24 @@
-import { setTimeout } from 'node:timers/promises';
-import type { MongoClient, Timestamp } from 'mongodb';
+import type { MongoClient } from 'mongodb';
 import { BackstayError } from '../api/errors.ts';
-import { Crc64 } from './archive/crc64.ts';
-import {
-  type CollectionEntry,
-  dataNamespaceOf,
-  encodeNamespaceHeader,
-  encodePrelude,
-  OWN_TOOL,
-  SPECIAL_NAMESPACES,
-  TERMINATOR,
-} from './archive/format.ts';
-import { readCatalog, readServerFacts, type ServerFacts } from './catalog.ts';
+import { type CollectionEntry, dataNamespaceOf, OWN_TOOL } from './archive/format.ts';
+import { ArchiveWriter } from './dump/archive.ts';
+import { type Contents, readContents } from './dump/contents.ts';
 import { DocumentReader } from './dump/documents.ts';
-import { endingError, throwIfAborted } from './errors.ts';
+import type { DumpOptions, DumpResult, DumpStream, DumpStreams } from './dump/result.ts';
+import { endingError } from './errors.ts';
 import { SizeEstimate } from './estimate.ts';
-import { usedUp } from './garbage.ts';
-import { type DatabaseHashes, readHashes } from './hashes.ts';
-import { type Namespace, nameOf } from './namespace.ts';
-import { type NamespaceSelection, selects } from './selection.ts';
+import { nameOf } from './namespace.ts';
 import { hasViewlessTimeSeries } from './version.ts';
 
-/** How long a snapshot read waits for the member to learn what the majority has; heartbeats come every 2 s. */
-const MAJORITY_WAIT_MS = 10_000;
-
-/**
- * What makes the collections fit together. lock: the caller holds the member's lock. snapshot: every read sees one cluster time.
- * none: nothing does.
- */
-export type Consistency = 'lock' | 'snapshot' | 'none';
-
-export interface DumpOptions {
-  mode: Consistency;
-  namespaces?: NamespaceSelection;
-  /**
-   * The time to read at, which a majority must have. Without it: in mode snapshot the newest such time, under a lock all that was applied
-   * before.
-   */
-  atClusterTime?: Timestamp;
-  /**
-   * Called and awaited when everything has been read from the server and before the last of it is handed out: the place to verify and
-   * release a lock. When it throws, the dump fails, and its reader has no complete archive.
-   */
-  onLastRead?: () => Promise<void>;
-  /**
-   * Record the server's digest of every collection, which reads all documents once more. Only under a lock, and when what is there is what
-   * is read: elsewhere the digests would be those of another moment.
-   */
-  hashes?: boolean;
-  signal?: AbortSignal;
-  onProgress?: (progress: DumpProgress) => void;
-}
-
-export interface DumpProgress {
-  namespace: string;
-  /** Totals so far. */
-  documents: number;
-  bytes: number;
-  collections: number;
-  collectionsInAll: number;
-  /** What the server's statistics say that it will be. Unknown at first, and bytes where the user may not ask. */
-  bytesInAll?: number;
-  documentsInAll?: number;
-}
-
-export interface DumpedNamespace {
-  name: string;
-  documents: number;
-  bytes: number;
-  /** CRC-64/XZ of the documents, 16 hexadecimal digits. */
-  crc: string;
-}
-
-export interface DumpResult {
-  /** Length of the archive. */
-  bytes: number;
-  documents: number;
-  namespaces: DumpedNamespace[];
-  /** The point in time that the dump shows; unknown for a standalone and in mode none. */
-  cutTime?: Timestamp;
-  /** Capped collections, which a server before 8.0 does not read at a given time: they were read as they were. */
-  outsideSnapshot: readonly string[];
-  /** When they were asked for and could be had. */
-  hashes?: DatabaseHashes;
-  /** Why there are none although they were asked for. */
-  hashesMissing?: string;
-  serverVersion: string;
-}
-
-/** The bytes of an archive. They can be read once; `result` settles when they have been, or when reading failed. */
-export interface DumpStream extends AsyncIterable<Uint8Array> {
-  readonly result: Promise<DumpResult>;
-}
+export type {
+  Consistency,
+  DumpedNamespace,
+  DumpOptions,
+  DumpProgress,
+  DumpResult,
+  DumpStream,
+  DumpStreams,
+} from './dump/result.ts';
 
 const TOOL_VERSION = `${OWN_TOOL}0.1.0`;
 /** Smaller pieces than this are put together, so that a thousand empty collections are not two thousand writes. */
@@ -106,27 +33,53 @@ const SMALL = 64 * 1024;
  * @param client connected to exactly the server to read; in mode lock, with its connections made before the lock
  */
 export function dump(client: MongoClient, options: DumpOptions): DumpStream {
+  const { archives, result } = dumpStreams(client, options, 1);
+  const [archive] = archives;
+  if (archive === undefined) throw new Error('a dump has an archive');
+  return { result, [Symbol.asyncIterator]: () => archive[Symbol.asyncIterator]() };
+}
+
+/**
+ * Dumps what one server holds as several archives, each with whole collections, see `partition`. They are read at the same moment: under
+ * one lock, or at one cluster time. Each is an archive of its own, which says how many there are; the failure of one ends all of them.
+ *
+ * @param client see `dump`; in mode lock with as many connections as `connectionsFor` says
+ */
+export function dumpStreams(client: MongoClient, options: DumpOptions, archives: number): DumpStreams {
   const { promise, resolve, reject } = Promise.withResolvers<DumpResult>();
   // who only reads the bytes learns of a failure there
   promise.catch(() => {});
-  async function* bytes(): AsyncGenerator<Uint8Array> {
-    const run = new Dump(client, options);
+  const stop = new AbortController();
+  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+  const run = new Dump(client, { ...options, signal }, archives);
+  let missing = archives;
+  async function* bytes(index: number): AsyncGenerator<Uint8Array> {
     let done = false;
-    try {
-      yield* together(run.archive());
+    const fail = (failure: unknown): void => {
       done = true;
-      resolve(run.result());
-    } catch (error) {
-      done = true;
-      const failure = endingError(error, 'dump the database', options.signal);
       reject(failure);
+      stop.abort(failure);
+    };
+    try {
+      yield* together(run.archive(index));
+      done = true;
+      missing -= 1;
+      if (missing === 0) resolve(run.result());
+    } catch (error) {
+      const failure = endingError(error, 'dump the database', signal);
+      fail(failure);
       throw failure;
     } finally {
-      if (!done) reject(new BackstayError('Aborted', 'the dump was not read to its end'));
+      if (!done) fail(new BackstayError('Aborted', 'the dump was not read to its end'));
     }
   }
-  const stream = bytes();
-  return { result: promise, [Symbol.asyncIterator]: () => stream };
+  const streams = Array.from({ length: archives }, (_, index) => bytes(index));
+  return { result: promise, archives: streams };
+}
+
+/** How many connections a dump needs: one for each archive, and one for what is asked beside. A locked server may take no other. */
+export function connectionsFor(archives: number): number {
+  return archives + 1;
 }
 
 /** Joins small pieces that follow each other. */
@@ -147,161 +100,110 @@ async function* together(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
   if (length > 0) yield Buffer.concat(waiting, length);
 }
 
+/** What the archives of one dump have in common. */
 class Dump {
   readonly #client: MongoClient;
   readonly #options: DumpOptions;
-  readonly #namespaces: DumpedNamespace[] = [];
-  #outsideSnapshot: readonly string[] = [];
-  #facts: ServerFacts | undefined;
-  #hashes: Pick<DumpResult, 'hashes' | 'hashesMissing'> = {};
-  #cutTime: Timestamp | undefined;
-  #bytes = 0;
-  #documents = 0;
-  #inAll = 0;
+  readonly #writers: readonly ArchiveWriter[];
+  readonly #readers: DocumentReader[] = [];
+  #opening: Promise<Contents> | undefined;
+  #contents: Contents | undefined;
   #estimate: SizeEstimate | undefined;
+  /** Archives that are being written, and those for which something is still to be read. */
+  #unwritten: number;
+  #unread: number;
 
-  constructor(client: MongoClient, options: DumpOptions) {
+  constructor(client: MongoClient, options: DumpOptions, archives: number) {
     this.#client = client;
     this.#options = options;
+    this.#writers = Array.from({ length: archives }, () => new ArchiveWriter());
+    this.#unwritten = archives;
+    this.#unread = archives;
   }
 
   result(): DumpResult {
+    const { facts, cutTime, hashes } = this.#contents ?? {};
     return {
-      bytes: this.#bytes,
-      documents: this.#documents,
-      namespaces: this.#namespaces,
-      outsideSnapshot: this.#outsideSnapshot,
-      serverVersion: this.#facts?.version ?? '',
-      ...this.#hashes,
-      ...(this.#cutTime === undefined ? {} : { cutTime: this.#cutTime }),
+      ...this.#sums(),
+      namespaces: this.#writers.flatMap(({ namespaces }) => namespaces),
+      outsideSnapshot: this.#readers.flatMap(({ outsideSnapshot }) => outsideSnapshot),
+      serverVersion: facts?.version ?? '',
+      ...hashes,
+      ...(cutTime === undefined ? {} : { cutTime }),
     };
   }
 
-  /** A member that has just joined does not know yet what the majority has: a snapshot read waits for that, for a bounded time. */
-  async #readFacts(): Promise<ServerFacts> {
-    const { mode, atClusterTime, signal } = this.#options;
-    const giveUpAt = performance.now() + MAJORITY_WAIT_MS;
-    for (;;) {
-      const facts = await readServerFacts(this.#client);
-      const isMember = facts.lastApplied !== undefined;
-      const knows = facts.majorityCommitted !== undefined || atClusterTime !== undefined;
-      if (mode !== 'snapshot' || !isMember || knows || performance.now() > giveUpAt) return facts;
-      await setTimeout(100, undefined, signal === undefined ? {} : { signal });
-    }
-  }
-
-  async *archive(): AsyncGenerator<Uint8Array> {
+  async *archive(index: number): AsyncGenerator<Uint8Array> {
+    let whole = false;
     try {
-      yield* this.#archive();
+      this.#opening ??= this.#open();
+      yield* this.#archive(index, await this.#opening);
+      whole = true;
     } finally {
-      await this.#estimate?.stop();
+      this.#unwritten -= 1;
+      if (!whole || this.#unwritten === 0) await this.#estimate?.stop();
     }
   }
 
-  async *#archive(): AsyncGenerator<Uint8Array> {
-    const { mode, namespaces, onLastRead, onProgress, atClusterTime, signal } = this.#options;
-    throwIfAborted(signal);
-    const facts = await this.#readFacts();
-    this.#facts = facts;
-    this.#cutTime = cutTime(facts, this.#options);
-    if (mode === 'snapshot' && this.#cutTime === undefined) {
-      const why = facts.lastApplied === undefined ? 'a standalone server has no' : 'the member knows no majority for';
-      throw new BackstayError('SnapshotUnsupported', `${why} snapshot reads`, {
-        remedy: 'use consistency "lock" or "none"',
-      });
+  async #open(): Promise<Contents> {
+    const contents = await readContents(this.#client, this.#options, this.#writers.length);
+    this.#contents = contents;
+    if (this.#options.onProgress !== undefined) {
+      const viewless = hasViewlessTimeSeries(contents.facts.version);
+      const collections = contents.archives.flat().filter(({ type }) => type !== 'view');
+      this.#estimate = new SizeEstimate(
+        this.#client,
+        collections.map((entry) => dataNamespaceOf(entry, viewless)),
+      );
     }
-    const { configServer } = facts;
-    const entries = await readCatalog(this.#client, selects(namespaces), { configServer, signal });
-    this.#inAll = entries.length;
-    if (this.#options.hashes === true) this.#hashes = await this.#readHashes(entries, facts);
-    yield this.#count(
-      encodePrelude({ concurrentCollections: 1, serverVersion: facts.version, toolVersion: TOOL_VERSION }, entries),
-    );
-    const { version: serverVersion } = facts;
-    const viewless = hasViewlessTimeSeries(serverVersion);
-    const collections = entries.filter(({ type }) => type !== 'view').map((entry) => dataNamespaceOf(entry, viewless));
-    if (onProgress !== undefined) this.#estimate = new SizeEstimate(this.#client, collections);
+    return contents;
+  }
+
+  async *#archive(index: number, { facts, cutTime, archives }: Contents): AsyncGenerator<Uint8Array> {
+    const { mode, atClusterTime, signal } = this.#options;
+    const [entries, writer] = [archives[index], this.#writers[index]];
+    if (entries === undefined || writer === undefined) throw new Error(`there is no archive ${index}`);
     const reader = new DocumentReader(this.#client, {
-      serverVersion,
-      readAt: mode === 'snapshot' ? this.#cutTime : mode === 'lock' ? atClusterTime : undefined,
-      onLastRead: async () => {
-        // it has a connection that the caller may need: no other can be made to a locked server
-        await this.#estimate?.stop();
-        await onLastRead?.();
-      },
+      serverVersion: facts.version,
+      readAt: mode === 'snapshot' ? cutTime : mode === 'lock' ? atClusterTime : undefined,
+      readers: archives.length,
+      onLastRead: () => this.#wasRead(),
       signal,
     });
-    this.#outsideSnapshot = reader.outsideSnapshot;
-    let open:
-      | { entry: CollectionEntry; namespace: Namespace; crc: Crc64; documents: number; bytes: number }
-      | undefined;
-    for await (const { entry, batch, last } of reader.read(entries)) {
-      if (open === undefined || open.entry !== entry) {
-        const namespace = dataNamespaceOf(entry, viewless);
-        open = { entry, namespace, crc: new Crc64(), documents: 0, bytes: 0 };
-        yield this.#count(encodeNamespaceHeader({ ...namespace, end: false, crc: 0n }));
-      }
-      open.crc.update(batch.bytes);
-      open.documents += batch.documents;
-      open.bytes += batch.bytes.length;
-      this.#documents += batch.documents;
-      if (batch.bytes.length > 0) yield this.#count(batch.bytes);
-      usedUp(batch.bytes.length);
-      if (last) {
-        yield this.#count(TERMINATOR);
-        const crc = open.crc.value;
-        yield this.#count(encodeNamespaceHeader({ ...open.namespace, end: true, crc }));
-        const { documents, bytes } = open;
-        this.#namespaces.push({ name: nameOf(entry), documents, bytes, crc: hexadecimal(crc) });
-      }
-      this.#report(entry);
-    }
+    this.#readers.push(reader);
+    const part = archives.length === 1 ? {} : { part: { number: index + 1, of: archives.length } };
+    const header = { concurrentCollections: 1, serverVersion: facts.version, toolVersion: TOOL_VERSION, ...part };
+    yield* writer.write(header, entries, reader.read(entries), (entry) => this.#report(entry));
   }
 
-  /** Users, roles and versions are left out: a restore never makes them equal. */
-  async #readHashes(
-    entries: readonly CollectionEntry[],
-    { version }: ServerFacts,
-  ): Promise<Pick<DumpResult, 'hashes' | 'hashesMissing'>> {
-    const { mode, atClusterTime, signal } = this.#options;
-    if (mode !== 'lock' || atClusterTime !== undefined) {
-      return { hashesMissing: 'only under a lock are they those of the documents that are read' };
-    }
-    const viewless = hasViewlessTimeSeries(version);
-    const collections = entries
-      .filter((entry) => entry.type !== 'view' && !SPECIAL_NAMESPACES.includes(nameOf(entry)))
-      .map((entry) => dataNamespaceOf(entry, viewless));
-    const hashes = await readHashes(this.#client, collections, signal);
-    return hashes === undefined
-      ? { hashesMissing: 'the user may not run dbHash: grant it the role "readAnyDatabase"' }
-      : { hashes };
+  async #wasRead(): Promise<void> {
+    this.#unread -= 1;
+    if (this.#unread > 0) return;
+    // it has a connection that the caller may need: no other can be made to a locked server
+    await this.#estimate?.stop();
+    await this.#options.onLastRead?.();
   }
 
-  #count(piece: Uint8Array): Uint8Array {
-    this.#bytes += piece.length;
-    return piece;
+  #sums(): { documents: number; bytes: number } {
+    const sum = { documents: 0, bytes: 0 };
+    for (const { documents, bytes } of this.#writers) {
+      sum.documents += documents;
+      sum.bytes += bytes;
+    }
+    return sum;
   }
 
   #report(entry: CollectionEntry): void {
-    const { bytes, documents } = this.#estimate?.size ?? {};
+    const { bytes: bytesInAll, documents: documentsInAll } = this.#estimate?.size ?? {};
+    const { bytes, documents } = this.#sums();
     this.#options.onProgress?.({
       namespace: nameOf(entry),
-      documents: this.#documents,
-      bytes: this.#bytes,
-      collections: this.#namespaces.length,
-      collectionsInAll: this.#inAll,
-      ...(bytes === undefined ? {} : { bytesInAll: Math.max(bytes, this.#bytes) }),
-      ...(documents === undefined ? {} : { documentsInAll: Math.max(documents, this.#documents) }),
+      documents,
+      bytes,
+      collections: this.#writers.reduce((sum, { namespaces }) => sum + namespaces.length, 0),
+      collectionsInAll: this.#contents?.archives.flat().length ?? 0,
+      ...(bytesInAll === undefined ? {} : { bytesInAll: Math.max(bytesInAll, bytes) }),
+      ...(documentsInAll === undefined ? {} : { documentsInAll: Math.max(documentsInAll, documents) }),
     });
   }
-}
-
-function hexadecimal(crc: bigint): string {
-  return BigInt.asUintN(64, crc).toString(16).padStart(16, '0');
-}
-
-/** What the dump will show: under a lock, when no time is given, all that was applied before it. */
-function cutTime(facts: ServerFacts, { mode, atClusterTime }: DumpOptions): Timestamp | undefined {
-  if (mode === 'none') return undefined;
-  return atClusterTime ?? (mode === 'lock' ? facts.lastApplied : facts.majorityCommitted);
 }

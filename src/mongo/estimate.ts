@@ -11,6 +11,22 @@ export interface Size {
   documents: number;
 }
 
+/** A collection's documents, and their size in bytes. */
+export interface Statistics {
+  count: number;
+  size: number;
+}
+
+/** Asks for the server's statistics of a collection, which costs no reading of it. */
+export async function readStatistics(client: MongoClient, { db, collection }: Namespace): Promise<Statistics> {
+  const [statistics] = await client
+    .db(db)
+    .collection(collection)
+    .aggregate([{ $collStats: { storageStats: {} } }], { maxTimeMS: LONGEST_MS })
+    .toArray();
+  return { count: Number(statistics?.storageStats?.count ?? 0), size: Number(statistics?.storageStats?.size ?? 0) };
+}
+
 /**
  * Asks for the size of collections, one after the other and beside other work, so that nothing waits for it. A collection that is gone
  * counts nothing, and an estimate that fails leaves none.
@@ -42,21 +58,12 @@ export class SizeEstimate {
     let bytes: number | undefined = 0;
     for (const { db, collection } of collections) {
       if (this.#stopped) return;
-      const statistics: { count: number; size: number } | undefined =
-        bytes === undefined ? undefined : await this.#statistics(db, collection).catch(() => undefined);
+      const statistics: Statistics | undefined =
+        bytes === undefined ? undefined : await readStatistics(this.#client, { db, collection }).catch(() => undefined);
       bytes = statistics === undefined ? undefined : (bytes ?? 0) + statistics.size;
       documents += statistics?.count ?? (await this.#count(db, collection));
     }
     this.#size = { documents, ...(bytes === undefined ? {} : { bytes }) };
-  }
-
-  async #statistics(db: string, collection: string): Promise<{ count: number; size: number }> {
-    const [statistics] = await this.#client
-      .db(db)
-      .collection(collection)
-      .aggregate([{ $collStats: { storageStats: {} } }], { maxTimeMS: LONGEST_MS })
-      .toArray();
-    return { count: Number(statistics?.storageStats?.count ?? 0), size: Number(statistics?.storageStats?.size ?? 0) };
   }
 
   #count(db: string, collection: string): Promise<number> {

@@ -1,13 +1,15 @@
 import type { MongoClient } from 'mongodb';
 import { BackstayError } from '../api/errors.ts';
-import { type ArchiveHeader, type CollectionEntry, isOplog, SPECIAL_NAMESPACES } from './archive/format.ts';
-import { type ArchiveEvent, readArchive } from './archive/reader.ts';
+import { type CollectionEntry, isOplog, SPECIAL_NAMESPACES } from './archive/format.ts';
+import { type ArchiveEvent, type ReadOptions, readArchive } from './archive/reader.ts';
 import { isDumped, readServerFacts, type ServerFacts } from './catalog.ts';
 import { endingError, throwIfAborted } from './errors.ts';
+import { Gate } from './load/gate.ts';
 import { IndexCatalog } from './load/index-catalog.ts';
 import { buildIndexes, secondaryIndexes } from './load/indexes.ts';
 import { Inserter, type InsertTarget } from './load/inserter.ts';
 import { OplogReplay } from './load/oplog.ts';
+import { type Prelude, requireWhole } from './load/parts.ts';
 import {
   checkNames,
   refuseCaseConflict,
@@ -39,6 +41,8 @@ export type { CheckedLoad, Existing, LoadedNamespace, LoadOptions, LoadProgress,
 
 /** Bytes of one insert. Larger ones were not faster, and every worker holds one. */
 const BATCH_BYTES = 4 * 1024 * 1024;
+/** With more archives than this their batches are smaller, since each of them fills one. */
+const FULL_BATCHES = 2;
 /** Index builds at work at the same time, while data of other collections arrives. */
 const INDEX_BUILDS = 2;
 
@@ -46,12 +50,12 @@ const INDEX_BUILDS = 2;
  * Loads an archive, packed with gzip or not, into a server: collections with their options, documents as the bytes that they are, then
  * indexes, views, and users and roles last.
  *
- * @param client connected to the primary, or to a standalone; its appName is best a `loaderName`
  * It stops at the first document that cannot be inserted, but for one that is there already in mode merge. In the end the server counts
  * every collection once more.
  *
+ * @param client connected to the primary, or to a standalone; its appName is best a `loaderName`
  * @throws BackstayError before anything is written: NotWritable, ServerTooOld, FeatureCompatibilityTooOld, AnotherSessionRunning,
- *   InvalidPattern, DatabaseNameConflict, TargetNotEmpty, TargetDiffers. Then ArchiveTruncated, ArchiveDamaged, LoadFailed,
+ *   InvalidPattern, DatabaseNameConflict, TargetNotEmpty, TargetDiffers, ArchiveMissing. Then ArchiveTruncated, ArchiveDamaged, LoadFailed,
  *   RestoreIncomplete, HashMismatch
  */
 export async function load(
@@ -59,9 +63,23 @@ export async function load(
   input: AsyncIterable<Uint8Array>,
   options: LoadOptions,
 ): Promise<LoadResult> {
-  const run = new Load(client, options);
+  return loadArchives(client, [input], options);
+}
+
+/**
+ * Loads several archives at the same time, as one: what is looked at before the first write is looked at for all of them, and nothing is
+ * written before each has begun.
+ *
+ * @throws BackstayError what `load` throws, and ArchivesOverlap before anything is written
+ */
+export async function loadArchives(
+  client: MongoClient,
+  inputs: readonly AsyncIterable<Uint8Array>[],
+  options: LoadOptions,
+): Promise<LoadResult> {
   try {
-    return await run.run(input);
+    const facts = await readServerFacts(client);
+    return await new Load(client, inputs.length, facts, options).run(inputs);
   } catch (error) {
     throw endingError(error, 'load the archive', options.signal);
   }
@@ -78,6 +96,8 @@ interface Open {
 class Load {
   readonly #client: MongoClient;
   readonly #options: LoadOptions;
+  readonly #facts: ServerFacts;
+  readonly #inserter: Inserter;
   readonly #authorization = new AuthorizationData();
   readonly #indexes = new IndexCatalog();
   readonly #open = new Map<CollectionEntry, Open>();
@@ -85,57 +105,59 @@ class Load {
   readonly #namespaces: LoadedNamespace[] = [];
   readonly #notices = new Set<string>();
   readonly #builds = new Set<Promise<void>>();
+  readonly #preludes: Prelude[] = [];
+  /** Ends the reading of all archives when one fails; what is on its way to the server comes to its end. */
+  readonly #stop = new AbortController();
+  readonly #batchBytes: number;
+  readonly #begun: Gate;
+  readonly #ready: Gate;
+  readonly #copied: Gate;
   #destinations = new Map<CollectionEntry, Destination>();
   #existing: TargetCatalog = new Map();
   #oplog: OplogReplay | undefined;
-  #header: ArchiveHeader | undefined;
-  #ready = false;
   #indexCount = 0;
   #documents = 0;
   #bytes = 0;
   #read = 0;
+  #failure: { error: unknown } | undefined;
   #buildFailure: unknown;
 
-  constructor(client: MongoClient, options: LoadOptions) {
+  constructor(client: MongoClient, archives: number, facts: ServerFacts, options: LoadOptions) {
+    const { existing, workers = 4, keepOrder = true, signal } = options;
     this.#client = client;
     this.#options = options;
-  }
-
-  async run(input: AsyncIterable<Uint8Array>): Promise<LoadResult> {
-    const { existing, workers = 4, keepOrder = true, signal, onData } = this.#options;
-    const facts = await readServerFacts(this.#client);
-    const inserter = new Inserter(this.#client, facts, {
+    this.#facts = facts;
+    this.#inserter = new Inserter(client, facts, {
       workers,
       inOrder: keepOrder,
       tolerateDuplicates: existing === 'merge',
       ...(signal === undefined ? {} : { signal }),
     });
-    const limits = {
-      batchBytes: Math.min(BATCH_BYTES, facts.maxMessageBytes - 1_048_576),
-      batchDocuments: facts.maxWriteBatch,
-    };
+    const share = BATCH_BYTES * Math.min(1, FULL_BATCHES / archives);
+    this.#batchBytes = Math.min(share, facts.maxMessageBytes - 1_048_576);
+    this.#begun = new Gate(archives, () => this.#begin());
+    this.#ready = new Gate(archives, () => this.#makeReady());
+    this.#copied = new Gate(archives, () => this.#inserter.drain());
+  }
+
+  async run(inputs: readonly AsyncIterable<Uint8Array>[]): Promise<LoadResult> {
+    const { signal, onData } = this.#options;
     try {
-      for await (const event of readArchive(this.#counted(input), {
-        ...limits,
-        ...(signal === undefined ? {} : { signal }),
-      })) {
-        await this.#take(event, inserter, facts);
-      }
-      await inserter.drain();
+      await Promise.all(inputs.map((input, index) => this.#readAll(input, index).catch((error) => this.#fail(error))));
     } finally {
       // nothing of this load may be at work on the server when it has failed
-      await inserter.settle();
+      await this.#inserter.settle();
       await Promise.all(this.#builds);
       this.#report('');
     }
+    if (this.#failure !== undefined) throw this.#failure.error;
     if (this.#buildFailure !== undefined) throw this.#buildFailure;
-    await this.#makeReady();
     for (const { namespace, indexes } of this.#indexes.collections()) {
-      await buildIndexes(this.#client, namespace, indexes, facts.version, signal);
+      await buildIndexes(this.#client, namespace, indexes, this.#facts.version, signal);
       this.#indexCount += indexes.length;
     }
     await this.#createViews();
-    const hashed = await this.#verify(facts);
+    const hashed = await this.#verify();
     await onData?.();
     const users = await this.#restoreUsers();
     return {
@@ -148,8 +170,40 @@ class Load {
       hashed,
       notices: Array.from(this.#notices),
       ...(this.#oplog === undefined ? {} : { oplog: { applied: this.#oplog.applied, skipped: this.#oplog.skipped } }),
-      serverVersion: this.#header?.serverVersion ?? '',
+      serverVersion: this.#preludes[0]?.header.serverVersion ?? '',
     };
+  }
+
+  /** The first failure counts; the others follow from it. */
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    for (const gate of [this.#begun, this.#ready, this.#copied]) gate.fail(error);
+    this.#stop.abort(error);
+  }
+
+  /** Reads one archive, and waits for the others where all have to be as far. */
+  async #readAll(input: AsyncIterable<Uint8Array>, index: number): Promise<void> {
+    const { signal } = this.#options;
+    const options: ReadOptions = {
+      batchBytes: this.#batchBytes,
+      batchDocuments: this.#facts.maxWriteBatch,
+      signal: signal === undefined ? this.#stop.signal : AbortSignal.any([signal, this.#stop.signal]),
+    };
+    const ready = once(() => this.#ready.arrive());
+    const copied = once(() => this.#copied.arrive());
+    for await (const event of readArchive(this.#counted(input), options)) {
+      if (event.kind === 'prelude') {
+        this.#preludes[index] = event;
+        await this.#begun.arrive();
+      } else if (isOplog(event.entry)) {
+        await ready();
+        // the replay needs every document that was copied before it
+        await copied();
+        if (event.kind === 'documents') await this.#oplog?.replay(event.pieces);
+      } else await this.#take(event, ready);
+    }
+    await ready();
+    await copied();
   }
 
   async *#counted(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -159,42 +213,32 @@ class Load {
     }
   }
 
-  async #take(event: ArchiveEvent, inserter: Inserter, facts: ServerFacts): Promise<void> {
-    if (event.kind === 'prelude') {
-      await this.#begin(event.header, event.entries, facts);
-      return;
-    }
+  async #take(event: Exclude<ArchiveEvent, { kind: 'prelude' }>, ready: () => Promise<void>): Promise<void> {
     const { entry } = event;
-    if (isOplog(entry)) {
-      await this.#makeReady();
-      // the replay needs every document that was copied before it
-      await inserter.drain();
-      if (event.kind === 'documents') await this.#oplog?.replay(event.pieces);
-      return;
-    }
     if (SPECIAL_NAMESPACES.includes(nameOf(entry))) {
       if (event.kind === 'documents') this.#authorization.add(entry.collection, event.pieces);
       return;
     }
     const destination = this.#destinations.get(entry);
     if (destination === undefined || entry.type === 'view') return;
-    await this.#makeReady();
-    const open = this.#open.get(entry) ?? (await this.#create(destination, facts));
+    await ready();
+    const open = this.#open.get(entry) ?? (await this.#create(destination));
     if (event.kind === 'documents') {
-      await inserter.submit(open.target, event);
+      await this.#inserter.submit(open.target, event);
       this.#documents += event.documents;
       this.#bytes += event.bytes;
     } else {
-      await inserter.drain(open.target);
-      await this.#finish(open, event.documents, facts);
+      await this.#inserter.drain(open.target);
+      await this.#finish(open, event.documents);
     }
     this.#report(nameOf(entry));
   }
 
   /** Everything that can be found wrong before the first write. */
-  async #begin(header: ArchiveHeader, entries: CollectionEntry[], facts: ServerFacts): Promise<void> {
+  async #begin(): Promise<void> {
     const { namespaces, existing, oplogReplay = true, signal } = this.#options;
-    this.#header = header;
+    requireWhole(this.#preludes);
+    const entries = this.#preludes.flatMap((prelude) => prelude.entries);
     const whole = selectsAll(namespaces) && (namespaces?.rename ?? []).length === 0;
     if (oplogReplay && entries.some(isOplog)) {
       if (!whole) {
@@ -216,7 +260,7 @@ class Load {
     this.#destinations = new Map(chosen.map((entry) => [entry, destinationOf(entry, rename)]));
     const destinations = Array.from(this.#destinations.values());
     checkNames(destinations);
-    requireRelease(header.serverVersion, facts.version);
+    for (const { header } of this.#preludes) requireRelease(header.serverVersion, this.#facts.version);
     await requireWritable(this.#client);
     await refuseRival(this.#client);
     await refuseCaseConflict(this.#client, destinations);
@@ -228,20 +272,18 @@ class Load {
 
   /** The last of what comes before the first write: the archive's versions come after its prelude. */
   async #makeReady(): Promise<void> {
-    if (this.#ready) return;
     await requireFeatures(this.#client, this.#authorization.featureCompatibility);
     await this.#options.onChecked?.({
       namespaces: Array.from(this.#destinations.values(), ({ entry, namespace }) => ({ from: entry, to: namespace })),
     });
-    this.#ready = true;
   }
 
-  async #create(destination: Destination, facts: ServerFacts): Promise<Open> {
+  async #create(destination: Destination): Promise<Open> {
     const { entry, namespace, metadata } = destination;
     const { existing, uuidOf } = this.#options;
     const there = this.#existing.get(nameOf(namespace));
     await prepareCollection(this.#client, destination, there, existing, uuidOf?.(namespace));
-    const viewless = hasViewlessTimeSeries(facts.version);
+    const viewless = hasViewlessTimeSeries(this.#facts.version);
     const series = entry.type === 'timeseries';
     const open: Open = {
       destination,
@@ -262,7 +304,7 @@ class Load {
   }
 
   /** All documents of a collection were sent: they are counted, and its indexes begin to be built. */
-  async #finish({ destination, target, before }: Open, documents: number, facts: ServerFacts): Promise<void> {
+  async #finish({ destination, target, before }: Open, documents: number): Promise<void> {
     const name = nameOf(destination.namespace);
     const { restored, failed } = target;
     if (restored + failed !== documents) {
@@ -278,22 +320,22 @@ class Load {
     const indexes = secondaryIndexes(destination);
     if (this.#oplog === undefined) {
       this.#finished.push(finished);
-      await this.#build(destination, facts);
+      await this.#build(destination);
       return;
     }
     // the replay changes how many there are, so this is the last moment at which it is known
-    const notice = await verifyCount(this.#client, finished, hasViewlessTimeSeries(facts.version));
+    const notice = await verifyCount(this.#client, finished, hasViewlessTimeSeries(this.#facts.version));
     if (notice !== undefined) this.#notices.add(notice);
     this.#indexes.add(destination.namespace, indexes);
   }
 
   /** Builds indexes beside the data of the next collections. */
-  async #build(destination: Destination, facts: ServerFacts): Promise<void> {
+  async #build(destination: Destination): Promise<void> {
     const indexes = secondaryIndexes(destination);
     if (indexes.length === 0) return;
     while (this.#builds.size >= INDEX_BUILDS) await Promise.race(this.#builds);
     if (this.#buildFailure !== undefined) throw this.#buildFailure;
-    const build = buildIndexes(this.#client, destination.namespace, indexes, facts.version, this.#options.signal)
+    const build = buildIndexes(this.#client, destination.namespace, indexes, this.#facts.version, this.#options.signal)
       .then(() => {
         this.#indexCount += indexes.length;
       })
@@ -315,9 +357,9 @@ class Load {
   }
 
   /** Compares counts, and digests where the dump has them. Returns how many digests were right. */
-  async #verify({ version }: ServerFacts): Promise<number> {
+  async #verify(): Promise<number> {
     const { hashes, signal } = this.#options;
-    const viewless = hasViewlessTimeSeries(version);
+    const viewless = hasViewlessTimeSeries(this.#facts.version);
     for (const finished of this.#finished) {
       throwIfAborted(signal);
       const notice = await verifyCount(this.#client, finished, viewless);
@@ -352,4 +394,13 @@ class Load {
       collectionsInAll: this.#destinations.size,
     });
   }
+}
+
+/** The work is done at the first call; later ones wait for the same. */
+function once(work: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => {
+    done ??= work();
+    return done;
+  };
 }

@@ -34,6 +34,8 @@ export interface LockOptions {
   onIntent: (intent: LockIntent) => Promise<void>;
   /** How long to wait for the lock, in milliseconds (default 60 000). */
   timeoutMS?: number;
+  /** Connections that the held lock's client has (default 2): no other can be made while the member is locked. */
+  connections?: number;
   signal?: AbortSignal;
 }
 
@@ -81,11 +83,11 @@ const UNLOCKING = { appName: 'backstay unlock', answerMS: 5000 } as const;
  *   Aborted); what openClient throws
  */
 export async function lockMember(endpoint: MongoEndpoint, options: LockOptions): Promise<HeldLock> {
-  const { member, signal, timeoutMS = DEFAULT_TIMEOUT_MS } = options;
+  const { member, signal, timeoutMS = DEFAULT_TIMEOUT_MS, connections = 2 } = options;
   const name = member ?? hostsOf(endpoint.uri);
   const connect = { ...(member === undefined ? {} : { member }), ...(signal === undefined ? {} : { signal }) };
   // logging in to a locked server can hang on some versions: every connection is there before the lock
-  const client = await openClient(endpoint, { ...connect, minConnections: 2 });
+  const client = await openClient(endpoint, { ...connect, minConnections: connections });
   const spare = await openClient(endpoint, { ...connect, ...UNLOCKING, minConnections: 1 }).catch(async (error) => {
     await client.close();
     throw error;

@@ -31,6 +31,8 @@ export interface BackupRequest extends Wishes {
   balancerTimeoutMs: number;
   /** Of a sharded cluster: how long to wait until nothing is under way, and until all members have the time of the cut, in milliseconds. */
   cutTimeoutMs: number;
+  /** Archives that a component is written as at the same time, each by a restic of its own. */
+  streams: number;
   namespaces?: NamespaceSelection;
   /** Record the server's digests of the collections. */
   hashes: boolean;

@@ -2,6 +2,7 @@ import { errorCode } from '../api/errors.ts';
 import type { Snapshot } from '../api/generated/types.ts';
 import { Snapshots } from '../api/kinds.ts';
 import type { ResticRepository } from '../restic/repository.ts';
+import { archivesOf } from './backup/archives.ts';
 import type { Done, JobContext } from './job.ts';
 import { requireObject } from './objects.ts';
 import { openRepository } from './repositories.ts';
@@ -52,7 +53,9 @@ async function wanted(
   const found = await restic.snapshots({ tags, signal });
   const manifests = new Set(found.filter((one) => one.tags.includes(MANIFEST_TAG)).map(({ id }) => id));
   if (snapshot?.status?.manifestID !== undefined) manifests.add(snapshot.status.manifestID);
-  const named = snapshot?.status?.components?.flatMap(({ resticSnapshotID }) => resticSnapshotID ?? []) ?? [];
+  const named = (snapshot?.status?.components ?? [])
+    .flatMap(archivesOf)
+    .map(({ resticSnapshotID }) => resticSnapshotID);
   const others = new Set([...found.map(({ id }) => id), ...named].filter((id) => !manifests.has(id)));
   return { manifests: [...manifests], others: [...others] };
 }

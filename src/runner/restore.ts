@@ -4,7 +4,7 @@ import { RestoreSessions } from '../api/kinds.ts';
 import { loadCluster } from '../mongo/cluster/load.ts';
 import { CONFIG_SERVER } from '../mongo/cluster/topology.ts';
 import { type MongoEndpoint, openClient } from '../mongo/connection.ts';
-import { type Existing, type LoadOptions, type LoadResult, load, loaderName } from '../mongo/load.ts';
+import { type Existing, type LoadOptions, type LoadResult, loadArchives, loaderName } from '../mongo/load.ts';
 import type { ResticRepository } from '../restic/repository.ts';
 import type { ManifestComponent } from './backup/manifest.ts';
 import type { Done, JobContext } from './job.ts';
@@ -14,7 +14,7 @@ import { requireObject } from './objects.ts';
 import { openRepository, passwordRefOf } from './repositories.ts';
 import { RestoreBalancer } from './restore/balancer.ts';
 import { type Expected, RestoreReport } from './restore/report.ts';
-import { archiveOf, chosenComponents, snapshotOf } from './restore/source.ts';
+import { chosenComponents, openArchives, snapshotOf } from './restore/source.ts';
 import { type RestoreTarget, readRestoreTarget, requireFit } from './restore/target.ts';
 import { StatusWriter } from './status-writer.ts';
 import { readTarget } from './target.ts';
@@ -162,7 +162,7 @@ async function loadOne(
   const connect = { signal, appName: loaderName() };
   const client = await openClient(endpoint, member === undefined ? connect : { ...connect, member });
   try {
-    const result = await load(client, archiveOf(restic, component, signal), {
+    const result = await loadArchives(client, openArchives(restic, component, signal), {
       ...loadOptions(session, request),
       ...(hashes === undefined ? {} : { hashes }),
       signal,
@@ -199,7 +199,7 @@ async function loadShards(
   try {
     const sources = components.map((component) => ({
       name: component.name,
-      open: () => archiveOf(restic, component, signal),
+      open: () => openArchives(restic, component, signal),
       ...(component.hashes === undefined ? {} : { hashes: component.hashes }),
     }));
     const {

@@ -27,8 +27,3 @@ export function snapshotTags(
 export function hostOf(target: NamespacedName): string {
   return `${target.namespace}/${target.name}`;
 }
-
-/** The archive of a component inside its restic snapshot. */
-export function archiveName(component: string): string {
-  return `${component}.archive`;
-}

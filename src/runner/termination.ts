@@ -20,7 +20,9 @@ const DEFAULT_PATH = '/dev/termination-log';
 const PERMANENT = new Set([
   'AppBindingInvalid',
   'ArchiveDamaged',
+  'ArchiveMissing',
   'ArchiveTruncated',
+  'ArchivesOverlap',
   'AuthenticationFailed',
   'BackendDenied',
   'BucketNotFound',

@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { BSON, type Document, type MongoClient } from 'mongodb';
 import * as assert from 'uvu/assert';
-import { type DumpOptions, type DumpResult, dump } from '../../src/mongo/dump.ts';
+import { type DumpOptions, type DumpResult, dump, dumpStreams } from '../../src/mongo/dump.ts';
 
 /** Archives that the real mongodump made, and what must come back from them. */
 const FIXTURES = new URL('../../../shared/fixtures/', import.meta.url);
@@ -83,6 +83,21 @@ export async function dumped(
   const pieces: Uint8Array[] = [];
   for await (const piece of stream) pieces.push(Uint8Array.from(piece));
   return { bytes: Buffer.concat(pieces), result: await stream.result };
+}
+
+/** A whole dump as several archives in memory. */
+export async function dumpedInto(
+  archives: number,
+  client: MongoClient,
+  options: Partial<DumpOptions> = {},
+): Promise<{ archives: Buffer[]; result: DumpResult }> {
+  const streams = dumpStreams(client, { mode: 'none', ...options }, archives);
+  const read = async (stream: AsyncIterable<Uint8Array>): Promise<Buffer> => {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of stream) pieces.push(Uint8Array.from(piece));
+    return Buffer.concat(pieces);
+  };
+  return { archives: await Promise.all(streams.archives.map(read)), result: await streams.result };
 }
 
 /** Bytes in chunks, like a pipe's. */

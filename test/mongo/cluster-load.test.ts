@@ -12,7 +12,7 @@ import { mapShards } from '../../src/mongo/cluster/restore/mapping.ts';
 import { CONFIG_SERVER, readCluster } from '../../src/mongo/cluster/topology.ts';
 import { takeGround } from '../lab/ground.ts';
 import { type ShardedCluster, startShardedCluster } from '../lab/sharded-cluster.ts';
-import { dumped, inChunks } from './archives.ts';
+import { dumpedInto, inChunks } from './archives.ts';
 
 const test = suite('restore of a sharded cluster');
 /** Who restores: no more than the built-in roles that docs/install.md names. */
@@ -101,13 +101,13 @@ test.before(async () => {
       });
   }
   sources = [];
-  for (const [name, client] of [
-    [CONFIG_SERVER, 'from-config'],
-    ['sh0', 'sh0'],
-    ['sh1', 'sh1'],
+  for (const [name, client, count] of [
+    [CONFIG_SERVER, 'from-config', 1],
+    ['sh0', 'sh0', 2],
+    ['sh1', 'sh1', 1],
   ] as const) {
-    const { bytes } = await dumped(clientOf(client));
-    sources.push({ name, open: () => inChunks(bytes) });
+    const { archives } = await dumpedInto(count, clientOf(client));
+    sources.push({ name, open: () => archives.map((bytes) => inChunks(bytes)) });
   }
 });
 
@@ -237,12 +237,10 @@ test('data on one shard stops the restore of all', async () => {
 test('a damaged archive of one shard stops all, with its name', async () => {
   const [config, first, second] = sources;
   assert.ok(config && first && second);
-  const broken = {
-    ...second,
-    open: async function* () {
-      for await (const chunk of second.open()) yield chunk.subarray(0, 100);
-    },
+  const cut = async function* (archive: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of archive) yield chunk.subarray(0, 100);
   };
+  const broken = { ...second, open: () => second.open().map(cut) };
   const error = await failure(restored({}, [config, first, broken]));
   assert.match(error.code, /^Archive/);
   assert.match(error.message, /component sh1/);

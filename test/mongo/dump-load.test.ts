@@ -18,13 +18,13 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BackstayError, errorCode } from '../../src/api/errors.ts';
 import { nextBatchSize } from '../../src/mongo/dump/documents.ts';
-import { type DumpProgress, dump } from '../../src/mongo/dump.ts';
-import { type LoadOptions, type LoadResult, load } from '../../src/mongo/load.ts';
+import { type DumpProgress, dump, dumpStreams } from '../../src/mongo/dump.ts';
+import { type LoadOptions, type LoadResult, load, loadArchives } from '../../src/mongo/load.ts';
 import { takeGround } from '../lab/ground.ts';
 import { startMongod } from '../lab/mongod.ts';
 import { startReplicaSet } from '../lab/replica-set.ts';
 import { readWholeArchive } from './archive-reader.ts';
-import { assertDatabase, DATABASES, dumped, expected, fixture, inChunks, wipe } from './archives.ts';
+import { assertDatabase, DATABASES, dumped, dumpedInto, expected, fixture, inChunks, wipe } from './archives.ts';
 
 const test = suite('dump and load');
 
@@ -156,6 +156,137 @@ test('what was loaded is dumped as the same documents, options and indexes', asy
   }
 });
 
+test('a dump as three archives has everything once, is the same again, and is loaded as one', async () => {
+  await fill(from);
+  await from.db('shop').command({ createUser: 'reader', pwd: 'secret', roles: ['read'] });
+  const whole = await dumped(from);
+  const [first, second] = [await dumpedInto(3, from), await dumpedInto(3, from)];
+  assert.equal(second.archives, first.archives);
+  const read = first.archives.map(readWholeArchive);
+  const names = read.map(({ namespaces }) => namespaces.map(({ name }) => name));
+  assert.equal(
+    names.flat().sort(),
+    readWholeArchive(whole.bytes)
+      .namespaces.map(({ name }) => name)
+      .sort(),
+  );
+  assert.ok(names.every((some) => some.length > 2));
+  assert.is(names[0]?.[0], 'admin.system.users');
+  const views = read.map(({ entries }) => entries.filter(({ type }) => type === 'view').length);
+  assert.equal(views, [2, 0, 0]);
+  assert.equal(
+    read.map(({ header }) => [header.part, header.parts]),
+    [1, 2, 3].map((number) => [number, 3]),
+  );
+  assert.equal(
+    [...first.result.namespaces].sort((a, b) => (a.name < b.name ? -1 : 1)),
+    [...whole.result.namespaces].sort((a, b) => (a.name < b.name ? -1 : 1)),
+  );
+
+  const inputs = (): AsyncIterable<Uint8Array>[] => first.archives.map((bytes) => inChunks(bytes));
+  const all: LoadOptions = { existing: 'refuse', usersAndRoles: true };
+  const seen: number[] = [];
+  const result = await loadArchives(to, inputs(), { ...all, onProgress: ({ read: bytes }) => seen.push(bytes) });
+  assert.is(seen.at(-1), first.result.bytes);
+  assert.is(result.failed, 0);
+  assert.is(result.users, 1);
+  for (const name of ['odd', 'code', 'large']) assert.equal(await hashes(to, name), await hashes(from, name));
+  const again = await dumpedInto(3, to);
+  assert.equal(again.result.namespaces.slice(3), first.result.namespaces.slice(3));
+});
+
+test('more archives than collections are a dump as well, and so are those of a server without any', async () => {
+  await from
+    .db('code')
+    .collection('only')
+    .insertMany([{ n: 1 }, { n: 2 }]);
+  for (const documents of [2, 0]) {
+    if (documents === 0) await wipe(from);
+    await wipe(to);
+    const { archives } = await dumpedInto(8, from);
+    assert.is(archives.filter((bytes) => readWholeArchive(bytes).namespaces.length === 0).length >= 6, true);
+    const inputs = archives.map((bytes) => inChunks(bytes));
+    const result = await loadArchives(to, inputs, { existing: 'refuse', usersAndRoles: true });
+    assert.equal([result.documents, result.failed], [documents, 0]);
+    assert.is(await to.db('code').collection('only').countDocuments(), documents);
+  }
+});
+
+test('of several archives one that is missing, given twice or damaged refuses all before the first write', async () => {
+  await fill(from);
+  const { archives } = await dumpedInto(3, from);
+  const [one, two, three] = archives;
+  assert.ok(one && two && three);
+  const gone = async function* (): AsyncGenerator<Uint8Array> {
+    yield* [];
+    throw new BackstayError('ResticSnapshotNotFound', 'no matching ID found');
+  };
+  const cases: [inputs: AsyncIterable<Uint8Array>[], code: string][] = [
+    [[inChunks(one), inChunks(three)], 'ArchiveMissing'],
+    [[inChunks(two)], 'ArchiveMissing'],
+    [[inChunks(one), inChunks(two), inChunks(two), inChunks(three)], 'ArchivesOverlap'],
+    [[inChunks(one), inChunks(two), inChunks(three.subarray(0, 50))], 'ArchiveTruncated'],
+    [[inChunks(one), gone(), inChunks(three)], 'ResticSnapshotNotFound'],
+  ];
+  for (const [inputs, code] of cases) {
+    let checked = false;
+    const options: LoadOptions = {
+      existing: 'refuse',
+      usersAndRoles: true,
+      onChecked: async () => {
+        checked = true;
+      },
+    };
+    assert.is((await failure(loadArchives(to, inputs, options))).code, code);
+    assert.is(checked, false);
+  }
+  const { databases } = await to.db('admin').admin().listDatabases({ nameOnly: true });
+  assert.equal(
+    databases.map(({ name }) => name).filter((name) => ['odd', 'code', 'large'].includes(name)),
+    [],
+  );
+
+  const end = three.subarray(0, three.length - 30);
+  const inputs = [one, two, end].map((bytes) => inChunks(bytes));
+  const error = await failure(loadArchives(to, inputs, { existing: 'refuse', usersAndRoles: true }));
+  assert.is(error.code, 'ArchiveTruncated', 'one that is cut at its end fails all');
+});
+
+test('the lock is given back once, when the last of all archives is read', async () => {
+  await fill(from);
+  let asked = 0;
+  const onLastRead = async (): Promise<void> => {
+    asked += 1;
+  };
+  const drain = async (archive: AsyncIterable<Uint8Array>): Promise<void> => {
+    for await (const _ of archive);
+  };
+  const [held, ...others] = dumpStreams(from, { mode: 'none', onLastRead }, 3).archives;
+  assert.ok(held);
+  const rest = Promise.all(others.map(drain));
+  for await (const _ of held) {
+    if (asked > 0) break;
+    // the archive with the large collection has more to read than is on its way
+    await rest;
+    assert.is(asked, 0);
+  }
+  assert.is(asked, 1);
+});
+
+test('a reader that stops ends the other archives, and the dump', async () => {
+  await fill(from);
+  const { archives, result } = dumpStreams(from, { mode: 'none' }, 3);
+  const [large, other] = archives;
+  assert.ok(large && other);
+  const reading = (async () => {
+    for await (const _ of large) await setTimeout(50);
+  })();
+  const reason = failure(reading);
+  for await (const _ of other) break;
+  assert.is((await reason).code, 'Aborted');
+  assert.is((await failure(result)).code, 'Aborted');
+});
+
 test('a load in any order brings the same documents', async () => {
   await fill(from);
   const { bytes } = await dumped(from);
@@ -182,7 +313,7 @@ test('two dumps of an unchanged server are the same bytes', async () => {
   assert.equal(first.result, second.result);
 });
 
-test('a reply has about 4 MiB, whatever the size of the documents', () => {
+test('a reply has about 4 MiB, whatever the size of the documents, and less when there are many at once', () => {
   const sizes: [bytes: number, documents: number, next: number][] = [
     [1_000_000, 1000, 4194],
     [20_000, 1000, 209_715],
@@ -190,8 +321,11 @@ test('a reply has about 4 MiB, whatever the size of the documents', () => {
     [0, 0, 1000],
   ];
   for (const [bytes, documents, next] of sizes) {
-    assert.is(nextBatchSize({ bytes: new Uint8Array(bytes), documents }), next, `${documents} of ${bytes} bytes`);
+    const last = { bytes: new Uint8Array(bytes), documents };
+    assert.is(nextBatchSize(last), next, `${documents} of ${bytes} bytes`);
+    assert.is(nextBatchSize(last, 2), next);
   }
+  assert.is(nextBatchSize({ bytes: new Uint8Array(1_000_000), documents: 1000 }, 8), 1048);
 });
 
 test('the result says what is in the archive', async () => {
@@ -486,7 +620,7 @@ test('a snapshot shows one moment while the data changes', async () => {
     .collection('a')
     .insertMany(Array.from({ length: 20_000 }, (_, n) => ({ _id: n as never, money: 10, text: 'm'.repeat(900) })));
   await db
-    .collection('b')
+    .collection('c')
     .insertMany(Array.from({ length: 20_000 }, (_, n) => ({ _id: n as never, money: 10, text: 'm'.repeat(900) })));
   await db.createCollection('capped', { capped: true, size: 4096 });
   const stop = new AbortController();
@@ -495,16 +629,22 @@ test('a snapshot shows one moment while the data changes', async () => {
       await using session = replicated.startSession();
       await session.withTransaction(async () => {
         await db.collection('a').updateOne({ _id: (19_999 - n) as never }, { $inc: { money: -1 } }, { session });
-        await db.collection('b').updateOne({ _id: (19_999 - n) as never }, { $inc: { money: 1 } }, { session });
+        await db.collection('c').updateOne({ _id: (19_999 - n) as never }, { $inc: { money: 1 } }, { session });
       });
     }
   })();
   await using direct = await set.member(0).client();
-  const { bytes, result } = await dumped(direct, { mode: 'snapshot', namespaces: { include: ['bank'] } });
+  const { archives, result } = await dumpedInto(2, direct, { mode: 'snapshot', namespaces: { include: ['bank'] } });
   stop.abort();
   await moving;
-  const sum = readWholeArchive(bytes)
-    .namespaces.flatMap(({ documents }) => documents)
+  const contents = archives.map(readWholeArchive);
+  assert.ok(
+    contents.every(({ namespaces }) => namespaces.some(({ documents }) => documents.length === 20_000)),
+    'the money lies in two archives',
+  );
+  const sum = contents
+    .flatMap(({ namespaces }) => namespaces)
+    .flatMap(({ documents }) => documents)
     .reduce((total, document) => total + Number(BSON.deserialize(document).money ?? 0), 0);
   assert.is(sum, 400_000);
   assert.instance(result.cutTime, Timestamp);

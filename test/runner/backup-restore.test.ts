@@ -1,6 +1,6 @@
 // needs: cluster
 // time-limit: 360s
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -21,6 +21,8 @@ let set: ReplicaSet;
 let target: Mongod;
 let done: Ended;
 let session: string;
+/** Another one, of several archives. */
+let inThree: string;
 
 test.before(async () => {
   scene = await openScene();
@@ -56,6 +58,7 @@ test.before(async () => {
   await scene.made('bucket');
   await makeRepository(join(volume, 'shop/orders'), PASSWORD);
   await scene.configuration('orders', 'orders', ['bucket', 'disk']);
+  inThree = await scene.session('orders', ['bucket']);
 });
 
 test.after(async () => {
@@ -265,22 +268,85 @@ test('metrics reach the Pushgateway; without one the backup succeeds all the sam
   assert.match(String(unpushed.result?.data.message), /Pushgateway/);
 });
 
+test('a member is written as three archives at once, which come back as one', async () => {
+  const { exitCode, output } = await scene.run(['backup', '--session', inThree, '--streams', '3']);
+  assert.is(exitCode, 0, output);
+  const { status } = await scene.snapshot('bucket', inThree);
+  const [component, ...more] = status?.components ?? [];
+  assert.equal(more, []);
+  const { name, phase, consistency, archives = [] } = component ?? {};
+  assert.equal([name, phase, consistency], ['dump', 'Succeeded', 'lock']);
+  assert.equal([component?.file, component?.resticSnapshotID, component?.hash], [undefined, undefined, undefined]);
+  assert.equal(
+    archives.map(({ file }) => file),
+    ['dump.archive', 'dump-2.archive', 'dump-3.archive'],
+  );
+  const sum = (of: 'bytes' | 'addedBytes'): number => archives.reduce((total, one) => total + (one[of] ?? 0), 0);
+  assert.equal([component?.bytes, component?.addedBytes], [sum('bytes'), sum('addedBytes')]);
+  assert.is(new Set(archives.map(({ resticSnapshotID, hash }) => `${resticSnapshotID} ${hash}`)).size, 3);
+
+  const back = await restoredFrom(inThree, 'from-three');
+  assert.is(back.exitCode, 0, back.output);
+  await using from = await set.member(2).client();
+  await using to = await target.client();
+  assert.equal(await hashOf(to, 'shop'), await hashOf(from, 'shop'));
+  const users = (client: typeof to): Promise<number> => client.db('admin').collection('system.users').countDocuments();
+  assert.is(await users(to), await users(from));
+  assert.equal(await to.db('shop').collection('orders0').indexInformation(), {
+    _id_: [['_id', 1]],
+    text_1: [['text', 1]],
+  });
+  assert.is((await to.db('shop').collection('short').find().toArray()).length, 3);
+});
+
+test('each of the archives is the same again while nothing changes, under a lock or at a cluster time', async () => {
+  const archivesOf = async (name: string): Promise<unknown> =>
+    (await scene.snapshot('bucket', name)).status?.components?.[0]?.archives?.map(({ file, hash }) => [file, hash]);
+  const again = await scene.session('orders', ['bucket']);
+  const { exitCode, output } = await scene.run([
+    ...['backup', '--session', again, '--streams', '3'],
+    ...['--consistency', 'snapshot'],
+  ]);
+  assert.is(exitCode, 0, output);
+  assert.equal(await archivesOf(again), await archivesOf(inThree));
+  const [component] = (await scene.snapshot('bucket', again)).status?.components ?? [];
+  assert.is(component?.consistency, 'snapshot');
+  assert.ok((component?.addedBytes ?? Number.NaN) < 20_000, `${component?.addedBytes} bytes were added`);
+});
+
+test('an archive that is missing is a refusal before the first write', async () => {
+  await using to = await target.client();
+  const before = await hashOf(to, 'shop');
+  const { archives = [] } = (await scene.snapshot('bucket', inThree)).status?.components?.[0] ?? {};
+  const repository = join(scene.s3.bucketFolder('backups'), scene.namespace, 'bucket');
+  await rm(join(repository, 'snapshots', archives[1]?.resticSnapshotID ?? ''));
+  const { result, output } = await restoredFrom(inThree, 'from-two');
+  assert.is(result?.code, 'ResticSnapshotNotFound', output);
+  assert.match(result?.message ?? '', /dump-2\.archive/);
+  assert.equal(await hashOf(to, 'shop'), before);
+});
+
+/** Restores the Snapshot of a session in the bucket over what the target has, users and roles too. */
+async function restoredFrom(of: string, name: string): Promise<Ended> {
+  await scene.restoreSession(
+    name,
+    { target: { name: 'empty' }, dataSource: { repository: 'bucket' }, guards: { existingData: 'Drop' } },
+    (await scene.snapshot('bucket', of)).metadata.name,
+  );
+  return scene.run(['restore', '--session', name]);
+}
+
 test('the data of a Snapshot is forgotten, the other Snapshots stay', async () => {
-  const gone = await scene.snapshot('bucket', session);
+  const gone = await scene.snapshot('bucket', inThree);
   const { exitCode, output, result } = await scene.run(['forget', '--snapshot', gone.metadata.name ?? '']);
   assert.is(exitCode, 0, output);
-  assert.is(result?.data.removed, 2);
+  assert.is(result?.data.removed, 3, 'two archives that are left, and the manifest');
   const again = await scene.run(['forget', '--snapshot', gone.metadata.name ?? '']);
   assert.is(again.result?.data.removed, 0);
-  await scene.restoreSession(
-    'forgotten',
-    { target: { name: 'empty' }, dataSource: { repository: 'bucket' }, guards: { existingData: 'Drop' } },
-    gone.metadata.name,
-  );
-  assert.is((await scene.run(['restore', '--session', 'forgotten'])).result?.code, 'SnapshotNotFound');
+  assert.is((await restoredFrom(inThree, 'forgotten')).result?.code, 'SnapshotNotFound');
   const all = await scene.run(['forget', '--repository', 'bucket', '--all']);
   assert.is(all.exitCode, 0, all.output);
-  assert.is(all.result?.data.removed, 2);
+  assert.is(all.result?.data.removed, 8);
 });
 
 test.run();

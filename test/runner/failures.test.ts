@@ -106,7 +106,7 @@ test('a runner that is killed in the middle leaves no snapshot, and its lock is 
   assert.equal(await lockedMembers(), []);
   assert.equal((await scene.backupSession(session)).status?.locks ?? [], []);
   assert.is((await scene.backupSession(session)).status?.consistency, 'lock');
-  await until('restic noticed', async () => !(await isWriting(session)));
+  await until('restic noticed', async () => (await writers(session)).length === 0);
   assert.equal(await resticSnapshots(session), []);
   assert.is((await scene.snapshot('volume', session)).status?.manifestID, undefined);
 
@@ -115,14 +115,16 @@ test('a runner that is killed in the middle leaves no snapshot, and its lock is 
   assert.is((await resticSnapshots(session)).length, 2);
 });
 
-/** Whether a restic that makes the Snapshot of a session is alive. */
-async function isWriting(session: string): Promise<boolean> {
+/** The restic processes that make the Snapshot of a session, with their arguments. */
+async function writers(session: string): Promise<{ pid: number; command: string }[]> {
   const { spec } = await scene.snapshot('volume', session);
+  const found: { pid: number; command: string }[] = [];
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid)) continue;
-    if ((await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).includes(spec.snapshotID)) return true;
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (command.includes(spec.snapshotID)) found.push({ pid: Number(pid), command });
   }
-  return false;
+  return found;
 }
 
 test('the watchdog of a runner that is killed releases its lock at once, and says what happened', async () => {
@@ -185,7 +187,7 @@ test('a lock of somebody else is neither taken over nor released', async () => {
 
 test('a runner that is asked to end unlocks before it does', async () => {
   const session = await scene.session('orders', ['volume']);
-  const job = await scene.start(['backup', '--session', session]);
+  const job = await scene.start(['backup', '--session', session, '--streams', '3']);
   await job.said('member locked');
   job.child.kill('SIGTERM');
   const { exitCode, result, lines, output } = await job.ended;
@@ -200,7 +202,7 @@ test('a runner that is asked to end unlocks before it does', async () => {
 
 test('a lock that somebody takes away in the middle fails the backup, and there is no snapshot', async () => {
   const session = await scene.session('orders', ['volume']);
-  const job = await scene.start(['backup', '--session', session]);
+  const job = await scene.start(['backup', '--session', session, '--streams', '3']);
   const { member } = await job.said('member locked');
   const locked = set.members.find(({ address }) => address === member);
   assert.ok(locked);
@@ -211,6 +213,45 @@ test('a lock that somebody takes away in the middle fails the backup, and there 
   assert.is(result?.code, 'LockLost');
   assert.equal(await resticSnapshots(session), []);
   assert.equal(await lockedMembers(), []);
+});
+
+for (const consistency of ['lock', 'snapshot']) {
+  test(`of three archives (${consistency}) one whose restic is killed ends all, and there is no snapshot`, async () => {
+    const session = await scene.session('orders', ['volume']);
+    const args = ['backup', '--session', session, '--streams', '3', '--consistency', consistency];
+    const job = await scene.start(args);
+    await job.said('repositories opened');
+    const second = (await writers(session)).filter(({ command }) => command.includes('/dump-2.archive'));
+    assert.is(second.length, 1);
+    process.kill(second[0]?.pid ?? 0, 'SIGKILL');
+    const { exitCode, result, lines, output } = await job.ended;
+    assert.is(exitCode, 1, output);
+    assert.is(result?.code, 'ResticKilled', output);
+    const locks = lines.filter(({ msg }) => String(msg).startsWith('unlocked after')).length;
+    assert.is(locks, consistency === 'lock' ? 1 : 0);
+    assert.equal(await lockedMembers(), []);
+    assert.equal(await writers(session), []);
+    assert.equal(await resticSnapshots(session), []);
+    const { status } = await scene.snapshot('volume', session);
+    assert.equal([status?.manifestID, status?.components?.[0]?.phase], [undefined, 'Failed']);
+  });
+}
+
+test('a member that is killed while three archives are read fails them all', async () => {
+  const session = await scene.session('orders', ['volume']);
+  const job = await scene.start(['backup', '--session', session, '--streams', '3']);
+  const { member } = await job.said('member locked');
+  const killed = set.members.find(({ address }) => address === member);
+  await killed?.kill();
+  // it is asked for its lock until it answers
+  await killed?.start();
+  const { exitCode, result, output } = await job.ended;
+  assert.is(exitCode, 1, output);
+  assert.match(result?.code ?? '', /^(?:DumpFailed|LockLost)$/);
+  assert.equal((await scene.backupSession(session)).status?.locks ?? [], []);
+  assert.equal(await resticSnapshots(session), []);
+  assert.is((await scene.snapshot('volume', session)).status?.manifestID, undefined);
+  await set.settled();
 });
 
 test('a storage is reached and keeps its identity', async () => {

@@ -2,6 +2,7 @@
 // time-limit: 300s
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Snapshots } from '../../src/api/kinds.ts';
 import { workerOf } from '../lab/family.ts';
 import { type Mongod, startMongod } from '../lab/mongod.ts';
 import { until } from '../lab/process.ts';
@@ -68,7 +69,7 @@ test.before(async () => {
     return (await scene.snapshot(name, session)).metadata.name ?? '';
   };
   ofSet = await back('set', ['--db-hash', 'true']);
-  ofCluster = await back('cluster');
+  ofCluster = await back('cluster', ['--streams', '2']);
 });
 
 test.after(async () => {
@@ -190,6 +191,18 @@ test('a target of another kind, or of other shards, is refused before the first 
   }
   for (const member of [target, ...cluster.shards.map((shard) => shard.member(0))])
     assert.equal(await databases(member), []);
+});
+
+test('each shard of a cluster was backed up as two archives, the config server as one', async () => {
+  const snapshot = await scene.client.get(Snapshots, { namespace: scene.namespace, name: ofCluster });
+  assert.equal(
+    snapshot?.status?.components?.map(({ name, file, archives }) => [name, file ?? archives?.map((one) => one.file)]),
+    [
+      ['configserver', 'configserver.archive'],
+      ['sh0', ['sh0.archive', 'sh0-2.archive']],
+      ['sh1', ['sh1.archive', 'sh1-2.archive']],
+    ],
+  );
 });
 
 test('one shard of a cluster is restored into a server by itself', async () => {

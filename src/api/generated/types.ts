@@ -2316,6 +2316,10 @@ export interface SnapshotStatusComponent {
    */
   resticSnapshotID?: string;
   /**
+   * Where the component is written as several archives: each of them. The component itself has no file, resticSnapshotID and hash then.
+   */
+  archives?: SnapshotStatusComponentArchive[];
+  /**
    * Size of the dump so far, or in all, in bytes.
    */
   bytes?: number;
@@ -2395,6 +2399,31 @@ export interface SnapshotStatusComponent {
    * Why it failed.
    */
   error?: string;
+}
+/**
+ * One archive of the component, with whole collections.
+ */
+export interface SnapshotStatusComponentArchive {
+  /**
+   * Name of the archive inside its restic snapshot.
+   */
+  file: string;
+  /**
+   * Identity of the restic snapshot.
+   */
+  resticSnapshotID?: string;
+  /**
+   * Size of the archive in bytes.
+   */
+  bytes?: number;
+  /**
+   * What it added to the repository, in bytes, after compression and encryption.
+   */
+  addedBytes?: number;
+  /**
+   * SHA-256 of the archive, hexadecimal.
+   */
+  hash?: string;
 }
 /**
  * The database as it was.

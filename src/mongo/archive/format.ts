@@ -38,6 +38,8 @@ export interface ArchiveHeader {
   /** Version of the server that was dumped, "6.0.5". */
   serverVersion: string;
   toolVersion: string;
+  /** It is one of several that together are one dump: its number, from 1, and how many there are. */
+  part?: { number: number; of: number };
   /** The archive carries a checksum of its prelude, and it was right. */
   checked: boolean;
 }
@@ -63,7 +65,7 @@ export class FormatError extends Error {}
 
 /**
  * The prelude: magic, header, entries, terminator. Readers ignore fields of the header that they do not know, so ours carries a checksum
- * of the prelude, which the format leaves unprotected.
+ * of the prelude, which the format leaves unprotected, and says of which dump it is a part.
  */
 export function encodePrelude(header: Omit<ArchiveHeader, 'checked'>, entries: CollectionEntry[]): Uint8Array {
   const documents = entries.map((entry) =>
@@ -80,6 +82,7 @@ export function encodePrelude(header: Omit<ArchiveHeader, 'checked'>, entries: C
     version: FORMAT_VERSION,
     server_version: header.serverVersion,
     tool_version: header.toolVersion,
+    ...(header.part === undefined ? {} : { part: new Int32(header.part.number), parts: new Int32(header.part.of) }),
     prelude_crc: Long.ZERO,
   });
   writeChecksum(head, crc64(Buffer.concat([head, ...documents])));
@@ -127,9 +130,17 @@ export function decodePrelude(
       serverVersion: typeof server === 'string' ? server : '',
       toolVersion: typeof tool === 'string' ? tool : '',
       checked,
+      ...partOf(fields),
     },
     entries: documents.map(decodeEntry),
   };
+}
+
+function partOf({ part: number, parts: of }: Record<string, unknown>): Pick<ArchiveHeader, 'part'> {
+  if (number === undefined && of === undefined) return {};
+  if (typeof number === 'number' && typeof of === 'number' && number >= 1 && number <= of)
+    return { part: { number, of } };
+  throw new FormatError('the header does not say which part of a dump it is');
 }
 
 function decodeEntry(document: Uint8Array): CollectionEntry {

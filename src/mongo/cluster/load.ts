@@ -3,12 +3,19 @@ import { BackstayError } from '../../api/errors.ts';
 import { openClient } from '../connection.ts';
 import { throwIfAborted } from '../errors.ts';
 import type { DatabaseHashes } from '../hashes.ts';
-import { type CheckedLoad, type LoadOptions, type LoadProgress, type LoadResult, load, loaderName } from '../load.ts';
+import { Gate } from '../load/gate.ts';
+import {
+  type CheckedLoad,
+  type LoadOptions,
+  type LoadProgress,
+  type LoadResult,
+  loadArchives,
+  loaderName,
+} from '../load.ts';
 import { type Namespace, nameOf } from '../namespace.ts';
 import { renamer, selects, selectsAll } from '../selection.ts';
 import type { Primary } from './quiet.ts';
 import { type ClusterMetadata, readClusterMetadata } from './restore/archive.ts';
-import { Gate } from './restore/gate.ts';
 import { mapShards, type ShardRename } from './restore/mapping.ts';
 import { planRouting, type Routing } from './restore/routing.ts';
 import {
@@ -30,8 +37,8 @@ export type { ShardRename } from './restore/mapping.ts';
 export interface ClusterSource {
   /** `configserver`, or the name of the shard. */
   name: string;
-  /** Its archive from the beginning; that of the config server is read twice. */
-  open(): AsyncIterable<Uint8Array>;
+  /** Its archives from the beginning; those of the config server are read twice. */
+  open(): readonly AsyncIterable<Uint8Array>[];
   hashes?: DatabaseHashes;
 }
 
@@ -182,7 +189,7 @@ class ClusterLoad {
   async #load({ name, open, hashes }: ClusterSource): Promise<LoadResult> {
     const { existing, namespaces, usersAndRoles, workers, onProgress } = this.#options;
     try {
-      return await load(this.#clientOf(this.#mapping.get(name) ?? name), open(), {
+      return await loadArchives(this.#clientOf(this.#mapping.get(name) ?? name), open(), {
         existing,
         usersAndRoles,
         ...(namespaces === undefined ? {} : { namespaces }),

@@ -12,6 +12,8 @@ const REFRESH_MS = 5 * 60_000;
  * pieces from the socket, whole, waiting and being written.
  */
 const REPLY_BYTES = 4 * 1024 * 1024;
+/** With more readers than this at work their replies are smaller, so that all of them take no more memory. */
+const FULL_REPLIES = 2;
 /** How many documents are asked for while their size is not known. */
 const FIRST_DOCUMENTS = 1000;
 
@@ -20,6 +22,8 @@ export interface Reading {
   serverVersion: string;
   /** The cluster time to read at; undefined for what is there. */
   readAt: Timestamp | undefined;
+  /** How many readers are at work at the same time. */
+  readers: number;
   onLastRead: () => Promise<void>;
   signal: AbortSignal | undefined;
 }
@@ -132,7 +136,11 @@ export class DocumentReader {
 
   #getMore(entry: CollectionEntry, last: RawBatch, session: ClientSession): Promise<RawBatch> {
     const { db, collection } = this.#dataNamespace(entry);
-    const command = { getMore: last.cursor, collection, batchSize: new Int32(nextBatchSize(last)) };
+    const command = {
+      getMore: last.cursor,
+      collection,
+      batchSize: new Int32(nextBatchSize(last, this.#reading.readers)),
+    };
     return rawBatch(this.#client.db(db), command, this.#commandOptions(session));
   }
 
@@ -157,7 +165,8 @@ export class DocumentReader {
 }
 
 /** How many documents make a reply of the wanted size, if they are as large as those before. */
-export function nextBatchSize({ bytes, documents }: Pick<RawBatch, 'bytes' | 'documents'>): number {
-  const average = documents === 0 ? REPLY_BYTES / FIRST_DOCUMENTS : bytes.length / documents;
-  return Math.max(1, Math.floor(REPLY_BYTES / average));
+export function nextBatchSize({ bytes, documents }: Pick<RawBatch, 'bytes' | 'documents'>, readers = 1): number {
+  const wanted = REPLY_BYTES * Math.min(1, FULL_REPLIES / readers);
+  const average = documents === 0 ? wanted / FIRST_DOCUMENTS : bytes.length / documents;
+  return Math.max(1, Math.floor(wanted / average));
 }

@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MongoClient, Timestamp } from 'mongodb';
 import { BackstayError, describeError, errorCode } from '../../api/errors.ts';
-import { type DumpProgress, dump } from '../../mongo/dump.ts';
+import { connectionsFor, type DumpProgress, dumpStreams } from '../../mongo/dump.ts';
 import type { DatabaseHashes } from '../../mongo/hashes.ts';
 import { watchLock } from '../../mongo/lock/watch.ts';
 import { type HeldLock, LockNotGranted, lockMember } from '../../mongo/lock.ts';
 import type { NamespaceSelection } from '../../mongo/selection.ts';
 import { type Log, megabytesPerSecond, secondsSince } from '../log.ts';
+import { archivesFor } from './archives.ts';
 import type { Fan } from './fan.ts';
 import type { LockRecords } from './locks.ts';
 import type { ComponentPlan } from './plan.ts';
@@ -18,8 +19,8 @@ export interface ComponentDump {
   bytes: number;
   documents: number;
   collections: number;
-  /** SHA-256 of the archive, hexadecimal. */
-  hash: string;
+  /** In the order of the fans. The hash is SHA-256, hexadecimal. */
+  archives: { bytes: number; hash: string }[];
   /** seconds.ordinal */
   cutTime?: string;
   hashes?: DatabaseHashes;
@@ -35,6 +36,8 @@ export interface LockResult {
 export interface LockOptions {
   locks: LockRecords;
   lockTimeoutMs: number;
+  /** How many archives a member is read into at the same time. */
+  streams: number;
   /** A lock that lasts longer is given up. */
   maxLockMs: number;
   /** A lock was given up because it did harm, and is released: what reads has to end. */
@@ -59,12 +62,13 @@ const SETTLE_MS = 20_000;
 /** Locks the member of a component; what is about to be locked is written down before. */
 export async function lockComponent(plan: ComponentPlan, options: LockOptions): Promise<LockedMember> {
   const { name, endpoint, member } = plan;
-  const { locks, lockTimeoutMs, maxLockMs, log, signal } = options;
+  const { locks, lockTimeoutMs, maxLockMs, streams, log, signal } = options;
   const asked = performance.now();
   let intended: string | undefined;
   const lock = await lockMember(endpoint, {
     ...(member === undefined ? {} : { member }),
     timeoutMS: lockTimeoutMs,
+    connections: connectionsFor(archivesFor(name, streams)),
     signal,
     onIntent: async (intent) => {
       intended = intent.member;
@@ -134,7 +138,8 @@ async function unlockMember(
 }
 
 export interface DumpingOptions {
-  fan: Fan;
+  /** One for each archive. */
+  fans: readonly Fan[];
   namespaces?: NamespaceSelection | undefined;
   /** Record the server's digests of the collections. */
   hashes: boolean;
@@ -143,34 +148,69 @@ export interface DumpingOptions {
   onProgress: (progress: DumpProgress) => void;
 }
 
-/** Reads one server to its last byte: every byte is hashed and handed to the fan. */
+/** Reads one server to its last byte: every byte is hashed and handed to a fan. The first archive that fails ends the others. */
 export async function dumpComponent(
   { plan, client, atClusterTime, onLastRead }: OpenComponent,
-  { fan, namespaces, hashes: wantsHashes, log, signal, onProgress }: DumpingOptions,
+  { fans, namespaces, hashes: wantsHashes, log, signal, onProgress }: DumpingOptions,
 ): Promise<ComponentDump> {
   const started = performance.now();
-  const hash = createHash('sha256');
-  const aborted = untilAborted(signal);
-  const stream = dump(client, {
-    mode: plan.consistency,
-    hashes: wantsHashes,
-    signal,
-    onProgress,
-    ...(atClusterTime === undefined ? {} : { atClusterTime }),
-    ...(onLastRead === undefined ? {} : { onLastRead }),
-    ...(namespaces === undefined ? {} : { namespaces }),
-  });
-  try {
-    for await (const chunk of stream) {
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  const aborted = untilAborted(either);
+  const { archives, result } = dumpStreams(
+    client,
+    {
+      mode: plan.consistency,
+      hashes: wantsHashes,
+      signal: either,
+      onProgress,
+      ...(atClusterTime === undefined ? {} : { atClusterTime }),
+      ...(onLastRead === undefined ? {} : { onLastRead }),
+      ...(namespaces === undefined ? {} : { namespaces }),
+    },
+    fans.length,
+  );
+  let first: { error: unknown } | undefined;
+  const fail = (error: unknown): void => {
+    first ??= { error };
+    stop.abort(error);
+  };
+  const pour = async (archive: AsyncIterable<Uint8Array>, fan: Fan): Promise<{ bytes: number; hash: string }> => {
+    const hash = createHash('sha256');
+    let bytes = 0;
+    for await (const chunk of archive) {
       hash.update(chunk);
+      bytes += chunk.length;
       // a repository that takes nothing must not keep what ended from being seen
-      await Promise.race([fan.write(chunk), aborted.promise]);
+      await Promise.race([fan.write(chunk), aborted.promise]).catch((error: unknown) => {
+        // at once: the end of the reading takes a moment, in which others fail for want of this one
+        fail(error);
+        throw error;
+      });
     }
-    const { bytes, documents, namespaces, cutTime, outsideSnapshot, hashes, hashesMissing } = await stream.result;
+    return { bytes, hash: hash.digest('hex') };
+  };
+  try {
+    const poured = await Promise.allSettled(
+      archives.map(async (archive, index) => {
+        try {
+          return await pour(archive, fans[index] as Fan);
+        } catch (error) {
+          fail(error);
+          throw error;
+        }
+      }),
+    );
+    if (first !== undefined) throw first.error;
+    const written = poured.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    const { bytes, documents, namespaces, cutTime, outsideSnapshot, hashes, hashesMissing } = await result;
     const collections = namespaces.length;
     const seconds = secondsSince(started);
     const speed = megabytesPerSecond(bytes, seconds);
-    log.info({ component: plan.name, bytes, documents, seconds, megabytesPerSecond: speed }, 'dump finished');
+    log.info(
+      { component: plan.name, archives: written.length, bytes, documents, seconds, megabytesPerSecond: speed },
+      'dump finished',
+    );
     if (outsideSnapshot.length > 0) {
       log.warn(
         { component: plan.name, collections: outsideSnapshot },
@@ -178,12 +218,11 @@ export async function dumpComponent(
       );
     }
     if (hashesMissing !== undefined) log.warn({ component: plan.name }, `no hashes were recorded: ${hashesMissing}`);
-    const digest = hash.digest('hex');
     return {
       bytes,
       documents,
       collections,
-      hash: digest,
+      archives: written,
       ...(cutTime === undefined ? {} : { cutTime: formatTime(cutTime) }),
       ...(hashes === undefined ? {} : { hashes }),
     };

@@ -4,14 +4,24 @@ import type { ResolvedTarget } from '../../api/references.ts';
 import type { DatabaseHashes } from '../../mongo/hashes.ts';
 import type { ResticRepository } from '../../restic/repository.ts';
 import { idTag, MANIFEST_FILE, MANIFEST_TAG } from '../tags.ts';
+import { type Archive, archivesOf } from './archives.ts';
 
-/** One component as the manifest has it. Unknown fields are kept out, missing ones stay missing. */
+/** One component as the manifest has it, with its only archive or the list of them (see `archivesOf`). Missing fields stay missing. */
 export type ManifestComponent = Pick<
   SnapshotStatusComponent,
-  'name' | 'bytes' | 'documents' | 'hash' | 'cutTime' | 'consistency' | 'addedBytes' | 'member' | 'lockedSeconds'
+  | 'name'
+  | 'file'
+  | 'resticSnapshotID'
+  | 'hash'
+  | 'archives'
+  | 'bytes'
+  | 'documents'
+  | 'cutTime'
+  | 'consistency'
+  | 'addedBytes'
+  | 'member'
+  | 'lockedSeconds'
 > & {
-  file: string;
-  resticSnapshotID: string;
   /** Digests of the collections, when the task asked for them; too many for a status. */
   hashes?: DatabaseHashes;
 };
@@ -88,16 +98,21 @@ export function parseManifest(text: string, snapshot: Snapshot): Manifest {
   }
   if (!isManifest(value)) throw invalid('lacks what it must have');
   if (value.snapshotID !== snapshot.spec.snapshotID) throw invalid(`belongs to another one, ${value.snapshotID}`);
-  for (const { name, resticSnapshotID, hash } of snapshot.status?.components ?? []) {
-    const component = value.components.find((one) => one.name === name);
-    if (component === undefined) throw invalid(`does not name its component ${name}`);
-    const differs = (mine: string | undefined, its: string | undefined): boolean =>
-      mine !== undefined && its !== undefined && mine !== its;
-    if (differs(resticSnapshotID, component.resticSnapshotID) || differs(hash, component.hash)) {
-      throw invalid(`tells otherwise of component ${name} than the status does`);
+  for (const mine of snapshot.status?.components ?? []) {
+    const component = value.components.find(({ name }) => name === mine.name);
+    if (component === undefined) throw invalid(`does not name its component ${mine.name}`);
+    const archives = archivesOf(component);
+    const known = archivesOf(mine);
+    if (known.length > 0 && (known.length !== archives.length || !known.every((one) => isAmong(one, archives)))) {
+      throw invalid(`tells otherwise of component ${mine.name} than the status does`);
     }
   }
   return value;
+}
+
+function isAmong({ resticSnapshotID, hash }: Archive, archives: readonly Archive[]): boolean {
+  const same = archives.find((one) => one.resticSnapshotID === resticSnapshotID);
+  return same !== undefined && (hash === undefined || same.hash === undefined || hash === same.hash);
 }
 
 function isManifest(value: unknown): value is Manifest {
@@ -108,6 +123,15 @@ function isManifest(value: unknown): value is Manifest {
 
 function isComponent(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
-  const { name, file, resticSnapshotID } = value as Record<string, unknown>;
-  return typeof name === 'string' && typeof file === 'string' && typeof resticSnapshotID === 'string';
+  const { name, archives } = value as Record<string, unknown>;
+  if (typeof name !== 'string') return false;
+  return archives === undefined
+    ? isArchive(value)
+    : Array.isArray(archives) && archives.length > 0 && archives.every(isArchive);
+}
+
+function isArchive(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { file, resticSnapshotID } = value as Record<string, unknown>;
+  return typeof file === 'string' && typeof resticSnapshotID === 'string';
 }

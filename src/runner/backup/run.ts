@@ -2,19 +2,20 @@ import { BackstayError, describeError } from '../../api/errors.ts';
 import type { Snapshot, SnapshotStatusComponent } from '../../api/generated/types.ts';
 import type { ResolvedTarget } from '../../api/references.ts';
 import type { MongoEndpoint } from '../../mongo/connection.ts';
-import type { DumpProgress } from '../../mongo/dump.ts';
-import { nowAndThen, remainingSeconds } from '../../mongo/pace.ts';
+import { nowAndThen } from '../../mongo/pace.ts';
 import type { NamespaceSelection } from '../../mongo/selection.ts';
 import type { ResticRepository } from '../../restic/repository.ts';
-import type { BackupStream, StreamSummary } from '../../restic/stream.ts';
+import type { BackupStream } from '../../restic/stream.ts';
 import type { JobContext } from '../job.ts';
 import { LOG_PROGRESS_MS, secondsSince } from '../log.ts';
-import { archiveName, hostOf, snapshotTags } from '../tags.ts';
+import { hostOf, snapshotTags } from '../tags.ts';
 import { BACKSTAY_VERSION } from '../version.ts';
+import { archiveNames, archivesFor, archivesOf } from './archives.ts';
 import { type ComponentDump, dumpComponent, type LockResult } from './component.ts';
 import { type BranchResult, Fan, type FanOptions } from './fan.ts';
+import { figuresOf, rfc3339, runningComponent, succeeded } from './figures.ts';
 import type { LockRecords } from './locks.ts';
-import { type Manifest, type ManifestComponent, writeManifest } from './manifest.ts';
+import { type Manifest, writeManifest } from './manifest.ts';
 import { type BackupPlan, type ComponentPlan, planReading, type Wishes } from './plan.ts';
 import { openReading } from './reading.ts';
 import type { SnapshotReport } from './report.ts';
@@ -35,6 +36,8 @@ export interface RunRequest extends Wishes {
   stallTimeoutMs: number;
   balancerTimeoutMs: number;
   cutTimeoutMs: number;
+  /** Archives that each component is written as, see `archivesFor`. */
+  streams: number;
   namespaces?: NamespaceSelection;
   /** Record the server's digests of the collections. */
   hashes: boolean;
@@ -57,7 +60,8 @@ export interface RunResult {
 /** A component on its way to the repositories of all parts. */
 interface Stream {
   plan: ComponentPlan;
-  fan: Fan;
+  /** One for each archive. */
+  fans: readonly Fan[];
   running: SnapshotStatusComponent;
 }
 
@@ -70,7 +74,7 @@ interface Stream {
  */
 export async function runBackup(context: JobContext, parts: readonly Part[], request: RunRequest): Promise<RunResult> {
   const { log, signal } = context;
-  const { endpoint, locks, target } = request;
+  const { endpoint, locks, target, streams: perComponent } = request;
   const plan = await planReading(endpoint, request, signal);
   for (const { name, memberName, memberReason, consistency, consistencyReason } of plan.components) {
     log.info({ ...plan.database, component: name, member: memberName, reason: memberReason }, 'member chosen');
@@ -78,9 +82,13 @@ export async function runBackup(context: JobContext, parts: readonly Part[], req
   }
   const startTime = new Date();
   const failed = new Map<Part, unknown>();
-  const opened = await openStreams(context, parts, plan, target, failed);
+  const opened = await openStreams(context, parts, plan, { target, streams: perComponent }, failed);
   const open = [...opened.keys()];
-  const streams = streamsOf(plan, opened, startTime, { stallMs: request.stallTimeoutMs, log });
+  const streams = streamsOf(plan, opened, startTime, {
+    streams: perComponent,
+    stallMs: request.stallTimeoutMs,
+    log,
+  });
   try {
     await locks.consistency(plan.consistency);
     const begin = { snapshotTime: rfc3339(startTime), database: plan.database };
@@ -102,9 +110,12 @@ export async function runBackup(context: JobContext, parts: readonly Part[], req
         const { repository } = part.snapshot.spec;
         try {
           const components = streams.map(({ running }, index) => {
-            const result = completed[index]?.find((one) => one.repository === repository);
-            if (result === undefined || 'error' in result) throw result?.error;
-            return succeeded(running, dumped[index] as ComponentDump & LockResult, result.summary, started);
+            const summaries = (completed[index] ?? []).map((archive) => {
+              const result = archive.find((one) => one.repository === repository);
+              if (result === undefined || 'error' in result) throw result?.error;
+              return result.summary;
+            });
+            return succeeded(running, dumped[index] as ComponentDump & LockResult, summaries, started);
           });
           const hashes = dumped.map((one) => one.hashes);
           await commit(context, part, plan, components, hashes, target);
@@ -117,42 +128,58 @@ export async function runBackup(context: JobContext, parts: readonly Part[], req
     return { dumped, balancerFailure, made, failed: [...failed].map(([{ report }, error]) => ({ report, error })) };
   } finally {
     // After a success there is nothing left to give up.
-    await Promise.all(streams.map(({ fan }) => fan.abort()));
+    await Promise.all(streams.flatMap(({ fans }) => fans).map((fan) => fan.abort()));
   }
 }
 
-/** Waits until restic has stored what was read, which may take longer than the reading. The database is not locked any more. */
-async function completeAll({ log }: JobContext, streams: readonly Stream[]): Promise<BranchResult[][]> {
+/**
+ * Waits until restic has stored what was read, which may take longer than the reading. The database is not locked any more.
+ *
+ * @returns what became of each archive of each component
+ */
+async function completeAll({ log }: JobContext, streams: readonly Stream[]): Promise<BranchResult[][][]> {
   const waiting = setInterval(() => {
-    for (const { running, fan } of streams) {
-      log.info({ component: running.name, processed: fan.processed }, 'repositories take in what was read');
+    for (const { running, fans } of streams) {
+      log.info({ component: running.name, processed: processedBy(fans) }, 'repositories take in what was read');
     }
   }, LOG_PROGRESS_MS);
   try {
-    return await Promise.all(streams.map(({ fan }) => fan.complete()));
+    return await Promise.all(streams.map(({ fans }) => Promise.all(fans.map((fan) => fan.complete()))));
   } finally {
     clearInterval(waiting);
   }
 }
 
-/** One fan for each component. A repository that fails in one has failed in all. */
+/** Bytes that restic has worked off for each repository, in all archives. */
+function processedBy(fans: readonly Fan[]): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const { processed } of fans) {
+    for (const [repository, bytes] of Object.entries(processed)) sums[repository] = (sums[repository] ?? 0) + bytes;
+  }
+  return sums;
+}
+
+/** One fan for each archive of each component. A repository that fails in one has failed in all. */
 function streamsOf(
   plan: BackupPlan,
-  opened: ReadonlyMap<Part, readonly BackupStream[]>,
+  opened: ReadonlyMap<Part, readonly (readonly BackupStream[])[]>,
   startTime: Date,
-  options: Omit<FanOptions, 'onCutOff'>,
+  { streams: perComponent, ...options }: Omit<FanOptions, 'onCutOff'> & { streams: number },
 ): Stream[] {
   const streams: Stream[] = [];
   const onCutOff = (repository: string, error: unknown): void => {
-    for (const { fan } of streams) fan.drop(repository, error);
+    for (const fan of streams.flatMap(({ fans }) => fans)) fan.drop(repository, error);
   };
   plan.components.forEach((component, index) => {
-    const branches = [...opened].flatMap(([part, ofPart]) => {
-      const stream = ofPart[index];
-      return stream === undefined ? [] : [{ repository: part.snapshot.spec.repository, stream }];
+    const archives = archivesFor(component.name, perComponent);
+    const fans = Array.from({ length: archives }, (_, archive) => {
+      const branches = [...opened].flatMap(([part, ofPart]) => {
+        const stream = ofPart[index]?.[archive];
+        return stream === undefined ? [] : [{ repository: part.snapshot.spec.repository, stream }];
+      });
+      return new Fan(branches, { ...options, onCutOff });
     });
-    const fan = new Fan(branches, { ...options, onCutOff });
-    streams.push({ plan: component, fan, running: runningComponent(component, startTime) });
+    streams.push({ plan: component, fans, running: runningComponent(component, archives, startTime) });
   });
   return streams;
 }
@@ -165,11 +192,12 @@ async function dumpAll(
   parts: readonly Part[],
   request: RunRequest,
 ): Promise<Pick<RunResult, 'dumped' | 'balancerFailure'>> {
-  const { locks, lockTimeoutMs, maxLockMs, balancerTimeoutMs, cutTimeoutMs, namespaces, hashes } = request;
+  const { locks, lockTimeoutMs, maxLockMs, balancerTimeoutMs, cutTimeoutMs } = request;
+  const { streams: perComponent, namespaces, hashes } = request;
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   const onGivenUp = (reason: BackstayError): void => stop.abort(reason);
-  const bounds = { lockTimeoutMs, maxLockMs, balancerTimeoutMs, cutTimeoutMs };
+  const bounds = { lockTimeoutMs, maxLockMs, balancerTimeoutMs, cutTimeoutMs, streams: perComponent };
   const reading = await openReading(plan, { locks, log, signal: either, onGivenUp, ...bounds });
   let balancerFailure: unknown;
   let first: { error: unknown } | undefined;
@@ -178,11 +206,11 @@ async function dumpAll(
     const started = performance.now();
     await Promise.all(
       reading.components.map(async (component, index) => {
-        const { fan, running } = streams[index] as Stream;
+        const { fans, running } = streams[index] as Stream;
         const logDue = nowAndThen(LOG_PROGRESS_MS);
         try {
           dumped[index] = await dumpComponent(component, {
-            fan,
+            fans,
             namespaces,
             hashes,
             log,
@@ -192,7 +220,7 @@ async function dumpAll(
               for (const { report } of parts) report.progress(now);
               if (!logDue()) return;
               const figures = figuresOf(progress, started);
-              log.info({ component: running.name, ...figures, processed: fan.processed }, 'progress');
+              log.info({ component: running.name, ...figures, processed: processedBy(fans) }, 'progress');
             },
           });
         } catch (error) {
@@ -214,38 +242,45 @@ async function dumpAll(
   };
 }
 
-/** Starts restic for each component of each part. Parts that cannot begin are put among the failed; it throws when none can. */
+/** Starts restic for each archive of each component of each part. Parts that cannot begin are put among the failed; it throws when none can. */
 async function openStreams(
   { log, signal }: JobContext,
   parts: readonly Part[],
   plan: BackupPlan,
-  target: ResolvedTarget,
+  { target, streams: perComponent }: Pick<RunRequest, 'target' | 'streams'>,
   failed: Map<Part, unknown>,
-): Promise<Map<Part, BackupStream[]>> {
+): Promise<Map<Part, BackupStream[][]>> {
   const started = performance.now();
-  const streams = new Map<Part, BackupStream[]>();
+  const streams = new Map<Part, BackupStream[][]>();
   await Promise.all(
     parts.map(async (part) => {
       const { snapshot, restic } = part;
-      const opening = await Promise.allSettled(
+      const opening = await Promise.all(
         plan.components.map(({ name }) => {
-          const tags = snapshotTags(identityOf(snapshot), { component: name });
-          return restic.startBackup({ filename: archiveName(name), host: hostOf(target), tags, signal });
+          const options = {
+            host: hostOf(target),
+            tags: snapshotTags(identityOf(snapshot), { component: name }),
+            signal,
+          };
+          const names = archiveNames(name, archivesFor(name, perComponent));
+          return Promise.allSettled(names.map((filename) => restic.startBackup({ filename, ...options })));
         }),
       );
-      const opened = opening.filter((one) => one.status === 'fulfilled').map(({ value }) => value);
-      const broken = opening.find((one) => one.status === 'rejected');
+      const opened = opening.map((ofComponent) =>
+        ofComponent.filter((one) => one.status === 'fulfilled').map(({ value }) => value),
+      );
+      const broken = opening.flat().find((one) => one.status === 'rejected');
       if (broken === undefined) {
         streams.set(part, opened);
         return;
       }
-      await Promise.all(opened.map((stream) => stream.abort()));
+      await Promise.all(opened.flat().map((stream) => stream.abort()));
       failed.set(part, broken.reason);
       const error = describeError(broken.reason);
       log.error({ repository: snapshot.spec.repository, error }, 'repository left out');
     }),
   );
-  if (signal.aborted) await Promise.all([...streams.values()].flat().map((stream) => stream.abort()));
+  if (signal.aborted) await Promise.all([...streams.values()].flat(2).map((stream) => stream.abort()));
   signal.throwIfAborted();
   const [first] = failed.values();
   if (streams.size === 0) throw first ?? new BackstayError('SessionNotReady', 'there is no Snapshot to make');
@@ -258,7 +293,7 @@ async function commit(
   { log, signal }: JobContext,
   part: Part,
   plan: BackupPlan,
-  components: (SnapshotStatusComponent & ManifestComponent)[],
+  components: SnapshotStatusComponent[],
   hashes: readonly ComponentDump['hashes'][],
   target: ResolvedTarget,
 ): Promise<void> {
@@ -285,7 +320,7 @@ async function commit(
   const tags = snapshotTags(identity, 'manifest');
   const manifestID = await writeManifest(restic, manifest, { host: hostOf(target), tags, signal });
   await report.write({ manifestID });
-  const resticSnapshotIDs = components.map(({ resticSnapshotID }) => resticSnapshotID);
+  const resticSnapshotIDs = components.flatMap(archivesOf).map(({ resticSnapshotID }) => resticSnapshotID);
   log.info({ repository: snapshot.spec.repository, resticSnapshotIDs, addedBytes, manifestID }, 'Snapshot is whole');
 }
 
@@ -297,71 +332,4 @@ function identityOf({ metadata, spec }: Snapshot): {
 } {
   const { namespace = '', name = '' } = metadata;
   return { namespace, name, snapshotID: spec.snapshotID, session: spec.session ?? '' };
-}
-
-function runningComponent(plan: ComponentPlan, startTime: Date): SnapshotStatusComponent {
-  const { name, memberName, memberReason, consistency, consistencyReason } = plan;
-  return {
-    name,
-    phase: 'Running',
-    file: archiveName(name),
-    member: memberName,
-    ...(memberReason === undefined ? {} : { memberReason }),
-    consistency,
-    ...(consistencyReason === undefined ? {} : { consistencyReason }),
-    startTime: rfc3339(startTime),
-  };
-}
-
-/** How far a component is, as its status and the log say it. */
-function figuresOf(
-  { bytes, documents, collections, collectionsInAll, bytesInAll, documentsInAll }: DumpProgress,
-  started: number,
-): Partial<SnapshotStatusComponent> {
-  const seconds = (performance.now() - started) / 1000;
-  const remaining =
-    remainingSeconds(bytes, bytesInAll, seconds) ?? remainingSeconds(documents, documentsInAll, seconds);
-  return {
-    bytes,
-    ...(bytesInAll === undefined ? {} : { bytesTotal: bytesInAll }),
-    documents,
-    ...(documentsInAll === undefined ? {} : { documentsTotal: documentsInAll }),
-    collectionsDone: collections,
-    collectionsTotal: collectionsInAll,
-    bytesPerSecond: perSecond(bytes, started),
-    ...(remaining === undefined ? {} : { remainingSeconds: remaining }),
-  };
-}
-
-function succeeded(
-  component: SnapshotStatusComponent,
-  { bytes, documents, collections, hash, cutTime, lockedSeconds }: ComponentDump & LockResult,
-  { snapshotID, bytesAdded }: StreamSummary,
-  started: number,
-): SnapshotStatusComponent & ManifestComponent {
-  return {
-    ...component,
-    phase: 'Succeeded',
-    file: archiveName(component.name),
-    resticSnapshotID: snapshotID,
-    bytes,
-    documents,
-    collectionsDone: collections,
-    collectionsTotal: collections,
-    addedBytes: bytesAdded,
-    bytesPerSecond: perSecond(bytes, started),
-    hash,
-    ...(cutTime === undefined ? {} : { cutTime }),
-    ...(lockedSeconds === undefined ? {} : { lockedSeconds }),
-    completionTime: rfc3339(new Date()),
-    durationSeconds: Math.round((performance.now() - started) / 1000),
-  };
-}
-
-function perSecond(bytes: number, started: number): number {
-  return Math.round(bytes / Math.max(0.001, (performance.now() - started) / 1000));
-}
-
-function rfc3339(date: Date): string {
-  return date.toISOString().replace(/\.\d{3}Z$/, 'Z');
 }

@@ -4,6 +4,7 @@ import type { RestoreSession, Snapshot } from '../../api/generated/types.ts';
 import { Snapshots } from '../../api/kinds.ts';
 import { formatName } from '../../api/references.ts';
 import type { ResticRepository } from '../../restic/repository.ts';
+import { type Archive, archivesOf } from '../backup/archives.ts';
 import { findManifest, type Manifest, type ManifestComponent } from '../backup/manifest.ts';
 import type { JobContext } from '../job.ts';
 import { requireObject } from '../objects.ts';
@@ -61,19 +62,21 @@ export async function chosenComponents(
   return { manifest, components };
 }
 
-/** The archive of a component. */
-export function archiveOf(
+/** The archives of a component. */
+export function openArchives(
   restic: ResticRepository,
   component: ManifestComponent,
   signal: AbortSignal,
-): AsyncIterable<Uint8Array> {
-  return verified(restic.dump(component.resticSnapshotID, component.file, { signal }), component, restic.location);
+): AsyncIterable<Uint8Array>[] {
+  return archivesOf(component).map((archive) =>
+    verified(restic.dump(archive.resticSnapshotID, archive.file, { signal }), archive, restic.location),
+  );
 }
 
 /** Passes an archive on and compares its hash at the end: the reader of the archive sees the end only if it is the archive that was made. */
 async function* verified(
   input: AsyncIterable<Uint8Array>,
-  { name, hash: expected }: ManifestComponent,
+  { file, hash: expected }: Archive,
   location: string,
 ): AsyncGenerator<Uint8Array> {
   const hash = createHash('sha256');
@@ -82,11 +85,7 @@ async function* verified(
     yield chunk;
   }
   if (expected === undefined || hash.digest('hex') === expected) return;
-  throw new BackstayError(
-    'ArchiveDamaged',
-    `component ${name} in ${location} is not what was backed up: its hash differs`,
-    {
-      remedy: 'restore another Snapshot, and check the repository with restic check --read-data',
-    },
-  );
+  throw new BackstayError('ArchiveDamaged', `${file} in ${location} is not what was backed up: its hash differs`, {
+    remedy: 'restore another Snapshot, and check the repository with restic check --read-data',
+  });
 }

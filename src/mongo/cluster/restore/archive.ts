@@ -19,20 +19,22 @@ export interface ClusterMetadata {
 const LIMITS = { batchBytes: 4 * 1024 * 1024, batchDocuments: 100_000 };
 
 /**
- * Reads those from the archive of a config server. They are kept in memory: some hundred bytes for each chunk.
+ * Reads those from the archives of a config server. They are kept in memory: some hundred bytes for each chunk.
  *
  * @throws BackstayError ArchiveTruncated, ArchiveDamaged
  */
 export async function readClusterMetadata(
-  input: AsyncIterable<Uint8Array>,
+  inputs: readonly AsyncIterable<Uint8Array>[],
   signal?: AbortSignal,
 ): Promise<ClusterMetadata> {
   const metadata: ClusterMetadata = { databases: [], collections: [], chunks: [], tags: [] };
-  for await (const event of readArchive(input, { ...LIMITS, ...(signal === undefined ? {} : { signal }) })) {
-    if (event.kind !== 'documents' || isOplog(event.entry) || event.entry.db !== 'config') continue;
-    const { collection } = event.entry;
-    if (!isPart(collection)) continue;
-    for (const document of documentsOf(Buffer.concat(event.pieces))) metadata[collection].push(toOrdered(document));
+  for (const input of inputs) {
+    for await (const event of readArchive(input, { ...LIMITS, ...(signal === undefined ? {} : { signal }) })) {
+      if (event.kind !== 'documents' || isOplog(event.entry) || event.entry.db !== 'config') continue;
+      const { collection } = event.entry;
+      if (!isPart(collection)) continue;
+      for (const document of documentsOf(Buffer.concat(event.pieces))) metadata[collection].push(toOrdered(document));
+    }
   }
   return metadata;
 }
