@@ -1,15 +1,15 @@
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { BackstayError } from '../api/errors.ts';
+import type { MongoEndpoint } from '../mongo/connection.ts';
 import type { MajorityStall } from '../mongo/consistency.ts';
-import { type Consistency, dump } from '../mongo/dump.ts';
-import { abortError } from '../mongo/errors.ts';
+import { MAX_STREAMS } from '../mongo/dump/partition.ts';
+import { type Consistency, type DumpOptions, dumpStreams } from '../mongo/dump.ts';
 import { LockNotGranted } from '../mongo/lock.ts';
 import { MAX_LOCK_SECONDS, openReading, type Reading } from '../mongo/reading.ts';
 import { guardOf, isWorker } from '../runner/watchdog/guard.ts';
 import { supervise } from '../runner/watchdog/supervise.ts';
 import { addEndpointOptions, type EndpointOptions, endpointOf, list } from './endpoint.ts';
+import { Output } from './output.ts';
 import { interruptible } from './signals.ts';
 import { count, counted, size, Terminal } from './terminal.ts';
 
@@ -29,6 +29,7 @@ interface DumpCommandOptions extends EndpointOptions {
 
 export function configure(command: Command): void {
   addEndpointOptions(command)
+    .argument('[archives...]', 'files for as many archives, written at the same time (default: one on standard output)')
     .option('--db <names>', 'databases to dump (default all)', list)
     .option('--include <patterns>', 'namespaces to dump: shop.orders, shop.*, shop', list)
     .option('--exclude <patterns>', 'namespaces to leave out', list)
@@ -57,13 +58,15 @@ export function configure(command: Command): void {
     .addHelpText(
       'after',
       `
-The archive is in mongodump's format: \`mongorestore --archive\` reads it as well.
+An archive is in mongodump's format: \`mongorestore --archive\` reads it as well. Of several each has whole collections, and
+\`backstay load\` wants all of them. A file is there when the whole dump is.
 
 Examples:
   backstay dump --uri mongodb://db.example.com --username backup --password-file pw > all.archive
+  backstay dump --uri "$URI" one.archive two.archive three.archive
   backstay dump --uri "$URI" --include shop --exclude 'shop.tmp*' | restic backup --stdin --stdin-filename dump.archive`,
     )
-    .action(async (_options: unknown, self: Command) => run(self.optsWithGlobals()));
+    .action(async (archives: string[], _options: unknown, self: Command) => run(archives, self.optsWithGlobals()));
 }
 
 function seconds(value: string): number {
@@ -72,43 +75,69 @@ function seconds(value: string): number {
   return number;
 }
 
-async function run(options: DumpCommandOptions): Promise<void> {
-  if (process.stdout.isTTY === true) {
+/** @throws BackstayError InvalidUsage */
+function checkPaths(paths: readonly string[]): void {
+  if (paths.length === 0 && process.stdout.isTTY === true) {
     throw new BackstayError('InvalidUsage', 'an archive is not for a terminal', {
-      remedy: 'send standard output to a file or a command: backstay dump … > dump.archive',
+      remedy: 'name a file, or send standard output to a file or a command: backstay dump … > dump.archive',
     });
   }
+  if (paths.length > MAX_STREAMS) {
+    throw new BackstayError('InvalidUsage', `a dump is ${MAX_STREAMS} archives at most, not ${paths.length}`);
+  }
+  const twice = paths.find((path, index) => paths.indexOf(path) < index);
+  if (twice !== undefined) throw new BackstayError('InvalidUsage', `${twice} is given twice`);
+}
+
+async function run(paths: readonly string[], options: DumpCommandOptions): Promise<void> {
+  checkPaths(paths);
   const terminal = new Terminal(options.logLevel);
   if (!isWorker()) {
     process.exitCode = await watched(terminal);
     return;
   }
   const endpoint = await endpointOf(options);
+  const output = await Output.open(paths);
+  try {
+    await interruptible((signal) => dumpTo(output, endpoint, options, terminal, signal));
+    await output.keep();
+  } catch (error) {
+    await output.discard();
+    throw error;
+  }
+}
+
+async function dumpTo(
+  output: Output,
+  endpoint: MongoEndpoint,
+  options: DumpCommandOptions,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<void> {
   const guard = guardOf();
-  await interruptible(async (signal) => {
-    const reading = await openReading(endpoint, {
-      onIntent: (intent) => guard.taken(intent.member, { kind: 'lock', endpoint, intent }),
-      policy: { maxLagSeconds: options.maxLag, members: options.members ?? [] },
-      consistency: options.consistency,
-      onMajorityStall: options.onMajorityStall,
-      ...(options.minOplogWindow === undefined ? {} : { minOplogWindowSeconds: options.minOplogWindow }),
-      lockTimeoutMS: options.lockTimeout * 1000,
-      maxLockSeconds: options.maxLockTime,
-      signal,
-    }).catch(async (error: unknown) => {
-      if (error instanceof LockNotGranted) await error.settled;
-      throw error;
-    });
-    const { lock } = reading;
-    try {
-      if (lock !== undefined) await guard.taken(lock.member, { kind: 'lock', endpoint, intent: lock.intent });
-      await write(reading, options, terminal);
-    } finally {
-      terminal.clear();
-      await reading.close();
-      guard.given(reading.member);
-    }
+  const reading = await openReading(endpoint, {
+    onIntent: (intent) => guard.taken(intent.member, { kind: 'lock', endpoint, intent }),
+    policy: { maxLagSeconds: options.maxLag, members: options.members ?? [] },
+    consistency: options.consistency,
+    onMajorityStall: options.onMajorityStall,
+    ...(options.minOplogWindow === undefined ? {} : { minOplogWindowSeconds: options.minOplogWindow }),
+    lockTimeoutMS: options.lockTimeout * 1000,
+    maxLockSeconds: options.maxLockTime,
+    archives: output.archives,
+    signal,
+  }).catch(async (error: unknown) => {
+    if (error instanceof LockNotGranted) await error.settled;
+    throw error;
   });
+  const { lock } = reading;
+  try {
+    if (lock !== undefined) await guard.taken(lock.member, { kind: 'lock', endpoint, intent: lock.intent });
+    await write(reading, output, options, terminal);
+  } finally {
+    terminal.clear();
+    await reading.close();
+    guard.given(reading.member);
+  }
 }
 
 /** The dump in a child of this process, so that its lock is released also when it is killed. */
@@ -127,13 +156,13 @@ async function watched(terminal: Terminal): Promise<number> {
   return exitCode;
 }
 
-async function write(reading: Reading, options: DumpCommandOptions, terminal: Terminal): Promise<void> {
+async function write(reading: Reading, output: Output, options: DumpCommandOptions, terminal: Terminal): Promise<void> {
   const { client, mode, member, choice, notice, lock, signal } = reading;
   if (choice !== undefined) terminal.say('debug', `reads ${member}: ${choice.reason}`);
   for (const rejection of choice?.rejected ?? []) terminal.say('debug', `not ${rejection.member}: ${rejection.reason}`);
   if (notice !== undefined) terminal.say('warn', notice);
   const include = [...(options.db ?? []).map((db) => `${db}.*`), ...(options.include ?? [])];
-  const stream = dump(client, {
+  const dumpOptions: DumpOptions = {
     mode,
     namespaces: { include, exclude: options.exclude ?? [] },
     onLastRead: async () => {
@@ -148,19 +177,10 @@ async function write(reading: Reading, options: DumpCommandOptions, terminal: Te
       });
     },
     signal,
-  });
-  try {
-    await pipeline(Readable.from(stream, { objectMode: false }), process.stdout, { end: false, signal });
-  } catch (error) {
-    if (signal.aborted) throw abortError(signal);
-    if (error instanceof Error && 'code' in error && error.code === 'EPIPE') {
-      throw new BackstayError('OutputClosed', 'standard output was closed before the end of the dump', {
-        cause: error,
-      });
-    }
-    throw error;
-  }
-  const { bytes, documents, namespaces, cutTime, outsideSnapshot } = await stream.result;
+  };
+  const { archives, result } = dumpStreams(client, dumpOptions, output.archives);
+  await output.write(archives, signal);
+  const { bytes, documents, namespaces, cutTime, outsideSnapshot } = await result;
   for (const name of outsideSnapshot) terminal.say('warn', `${name} is capped and was read outside the snapshot`);
   const cut = cutTime === undefined ? '' : `, as of ${new Date(cutTime.t * 1000).toISOString()}`;
   const held = lock === undefined ? '' : `, locked for ${lock.heldSeconds.toFixed(1)} s`;

@@ -1,12 +1,24 @@
 import { fstatSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { BackstayError, errorCode } from '../api/errors.ts';
 import { openClient } from '../mongo/connection.ts';
-import { type Existing, type LoadProgress, type LoadResult, load, loaderName } from '../mongo/load.ts';
+import {
+  type Existing,
+  type LoadOptions,
+  type LoadProgress,
+  type LoadResult,
+  loadArchives,
+  loaderName,
+} from '../mongo/load.ts';
 import type { Rename } from '../mongo/selection.ts';
 import { addEndpointOptions, type EndpointOptions, endpointOf, list } from './endpoint.ts';
 import { interruptible } from './signals.ts';
 import { counted, size, Terminal } from './terminal.ts';
+
+/** Bytes of one read of a file. */
+const CHUNK_BYTES = 256 * 1024;
 
 interface LoadCommandOptions extends EndpointOptions {
   db?: string[];
@@ -24,6 +36,7 @@ interface LoadCommandOptions extends EndpointOptions {
 
 export function configure(command: Command): void {
   addEndpointOptions(command)
+    .argument('[archives...]', 'files with the archives of one dump (default: one archive on standard input)')
     .option('--db <names>', 'databases to load (default all)', list)
     .option('--include <patterns>', 'namespaces to load: shop.orders, shop.*, shop', list)
     .option('--exclude <patterns>', 'namespaces to leave out', list)
@@ -46,13 +59,15 @@ export function configure(command: Command): void {
       'after',
       `
 Without --drop or --merge nothing is written to a server that holds data in one of the namespaces.
-Archives of mongodump are read as well, packed with gzip or not.
+Archives of mongodump are read as well, packed with gzip or not. A dump that was written as several archives is loaded from all of them
+at once.
 
 Examples:
   backstay load --uri mongodb://db.example.com --username restore --password-file pw < all.archive
-  restic dump latest dump.archive | backstay load --uri "$URI" --include shop --rename 'shop.*=shop_copy.*'`,
+  restic dump latest dump.archive | backstay load --uri "$URI" --include shop --rename 'shop.*=shop_copy.*'
+  backstay load --uri "$URI" <(restic dump 1a2b3c4d dump.archive) <(restic dump 5e6f7a8b dump-2.archive)`,
     )
-    .action(async (_options: unknown, self: Command) => run(self.optsWithGlobals()));
+    .action(async (archives: string[], _options: unknown, self: Command) => run(archives, self.optsWithGlobals()));
 }
 
 function rename(value: string, earlier: Rename[] = []): Rename[] {
@@ -70,21 +85,48 @@ function whole(value: string): number {
   return number;
 }
 
-async function run(options: LoadCommandOptions): Promise<void> {
-  if (process.stdin.isTTY === true) {
-    throw new BackstayError('InvalidUsage', 'there is no archive on standard input', {
-      remedy: 'give it one: backstay load … < dump.archive',
-    });
+/** What is loaded, and its size in bytes where that is known. */
+interface Input {
+  archives: readonly Readable[];
+  bytes: number | undefined;
+}
+
+async function openInput(paths: readonly string[]): Promise<Input> {
+  if (paths.length === 0) {
+    if (process.stdin.isTTY === true) {
+      throw new BackstayError('InvalidUsage', 'there is no archive on standard input', {
+        remedy: 'name its file, or give it one: backstay load … < dump.archive',
+      });
+    }
+    const status = fstatSync(process.stdin.fd);
+    return { archives: [process.stdin], bytes: status.isFile() ? status.size : undefined };
   }
+  const archives: Readable[] = [];
+  let bytes: number | undefined = 0;
+  for (const path of paths) {
+    try {
+      const file = await open(path);
+      const status = await file.stat();
+      bytes = bytes === undefined || !status.isFile() ? undefined : bytes + status.size;
+      archives.push(file.createReadStream({ highWaterMark: CHUNK_BYTES }));
+    } catch (cause) {
+      for (const archive of archives) archive.destroy();
+      const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
+      throw new BackstayError('InvalidUsage', `${path} cannot be read (${code})`, { cause });
+    }
+  }
+  return { archives, bytes };
+}
+
+async function run(paths: readonly string[], options: LoadCommandOptions): Promise<void> {
   const endpoint = await endpointOf(options);
+  const { archives, bytes: inAll } = await openInput(paths);
   const terminal = new Terminal(options.logLevel);
-  const input = fstatSync(process.stdin.fd);
-  const inAll = input.isFile() ? input.size : undefined;
   await interruptible(async (signal) => {
     const client = await openClient(endpoint, { signal, appName: loaderName() });
     let last: LoadProgress | undefined;
     try {
-      const result = await load(client, process.stdin, {
+      const result = await loadArchives(client, archives, {
         ...loadOptions(options),
         signal,
         onProgress: (state) => {
@@ -105,12 +147,12 @@ async function run(options: LoadCommandOptions): Promise<void> {
       terminal.clear();
       await client.close();
       // a pipe that is still being written to would keep the process
-      process.stdin.destroy();
+      for (const archive of archives) archive.destroy();
     }
   });
 }
 
-function loadOptions(options: LoadCommandOptions): Parameters<typeof load>[2] {
+function loadOptions(options: LoadCommandOptions): LoadOptions {
   const include = [...(options.db ?? []).map((db) => `${db}.*`), ...(options.include ?? [])];
   const { exclude = [], rename: renames = [] } = options;
   const existing: Existing = options.drop === true ? 'drop' : options.merge === true ? 'merge' : 'refuse';

@@ -3,7 +3,7 @@ import { BackstayError } from '../api/errors.ts';
 import { type Choice, chooseMember, type MemberPolicy } from './choose.ts';
 import { hostsOf, type MongoEndpoint, openClient } from './connection.ts';
 import { type ConsistencyWishes, decideConsistency } from './consistency.ts';
-import type { Consistency } from './dump.ts';
+import { type Consistency, connectionsFor } from './dump.ts';
 import { watchLock } from './lock/watch.ts';
 import { type HeldLock, type LockIntent, lockMember } from './lock.ts';
 import { withOplog } from './oplog-window.ts';
@@ -17,6 +17,8 @@ export interface ReadingOptions extends ConsistencyWishes {
   /** See LockOptions. */
   onIntent: (intent: LockIntent) => Promise<void>;
   lockTimeoutMS?: number;
+  /** How many archives the server will be read into at the same time (default 1). */
+  archives?: number;
   signal?: AbortSignal;
 }
 
@@ -69,9 +71,15 @@ export async function openReading(endpoint: MongoEndpoint, options: ReadingOptio
     signal: AbortSignal.any(signals),
   };
   if (mode === 'lock') {
-    const { onIntent, lockTimeoutMS } = options;
+    const { onIntent, lockTimeoutMS, archives = 1 } = options;
     const timeout = lockTimeoutMS === undefined ? {} : { timeoutMS: lockTimeoutMS };
-    const lock = await lockMember(endpoint, { onIntent, ...target, ...timeout, ...connect });
+    const lock = await lockMember(endpoint, {
+      onIntent,
+      connections: connectionsFor(archives),
+      ...target,
+      ...timeout,
+      ...connect,
+    });
     const onBreach = async (reason: BackstayError): Promise<void> => {
       // The reason goes ahead of what the dump says when its connection is closed.
       const released = lock.release();

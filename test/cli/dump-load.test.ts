@@ -1,5 +1,5 @@
 // time-limit: 240s
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { MongoClient } from 'mongodb';
 import { suite } from 'uvu';
@@ -226,6 +226,53 @@ test('no archive is written to a terminal, and none is read from one', async () 
     });
     assert.is(output.code, 2, output.text);
     assert.match(output.text, message);
+  }
+});
+
+test('a dump as three files is read under one lock, and loaded from them in any order', async () => {
+  const wanted = await expected();
+  await backstay(['load', '--uri', uri], { input: await fixtureBytes('full.archive.gz') });
+  const [one, two, three] = ['one', 'two', 'three'].map((name) => join(ground.folder, `${name}.archive`));
+  assert.ok(one && two && three);
+  const dump = await backstay(['dump', '--uri', uri, ...LOCKED, one, two, three]);
+  assert.is(dump.code, 0, dump.stderr);
+  assert.match(dump.stderr, /dumped 16 namespaces with 3,272 documents from .* \(lock, locked for/);
+  assert.is(dump.stdout.length, 0);
+  const incomplete = await backstay(['load', '--uri', uri, '--drop', one, three]);
+  assert.is(incomplete.code, 1);
+  assert.match(
+    incomplete.stderr,
+    /the dump is 3 archives, and number 2 is missing; give all archives of the dump at once/,
+  );
+  await wipe(client);
+  const load = await backstay(['load', '--uri', uri, three, one, two]);
+  assert.is(load.code, 0, load.stderr);
+  assert.match(load.stderr, /loaded 13 namespaces with 3,267 documents, 11 indexes, 2 users, 1 role/);
+  for (const name of DATABASES) await assertDatabase(client, name, wanted[name]);
+  const absent = await backstay(['load', '--uri', uri, one, two, join(ground.folder, 'absent.archive')]);
+  assert.is(absent.code, 2);
+  assert.match(absent.stderr, /absent\.archive cannot be read \(ENOENT\)/);
+});
+
+test('of several files none is there when one cannot be written, and nothing is locked', async () => {
+  await client.db('a').collection('b').insertOne({});
+  const [first, last] = ['first', 'last'].map((name) => join(ground.folder, `${name}.archive`));
+  assert.ok(first && last);
+  await writeFile(first, 'of an earlier dump');
+  const { code, stderr } = await backstay(['dump', '--uri', uri, ...LOCKED, first, '/dev/full', last]);
+  assert.is(code, 1, stderr);
+  assert.match(stderr, /\/dev\/full cannot be written \(ENOSPC\)/);
+  assert.is(await readFile(first, 'utf8'), 'of an earlier dump');
+  const left = (await readdir(ground.folder)).filter((name) => /^last|partial$/.test(name));
+  assert.equal(left, []);
+  assert.is(await isLocked(client), false);
+  for (const [files, message] of [
+    [[first, first], /first\.archive is given twice/],
+    [Array.from({ length: 9 }, (_, n) => `${n}.archive`), /a dump is 8 archives at most, not 9/],
+  ] as const) {
+    const refused = await backstay(['dump', '--uri', uri, ...files]);
+    assert.is(refused.code, 2);
+    assert.match(refused.stderr, message);
   }
 });
 
