@@ -113,6 +113,12 @@ test('a wrong password is a failure that shows neither', async () => {
 
 test('a set whose majority a lock would stall is read as a snapshot, and told', async () => {
   await using pair = await startReplicaSet({ on: ground, name: 'psa', members: [{}, {}, { arbiter: true }] });
+  await using primary = await pair.client();
+  // by a heartbeat, a moment after the member itself
+  await until('the primary knows that the other one is a secondary', async () => {
+    const { members } = await primary.db('admin').command({ replSetGetStatus: 1 });
+    return (members as { stateStr: string }[]).some(({ stateStr }) => stateStr === 'SECONDARY');
+  });
   const automatic = await backstay(['dump', '--uri', pair.uri]);
   assert.is(automatic.code, 0, automatic.stderr);
   assert.match(automatic.stderr, /not locked: writes of a majority need 2 members with data/);
