@@ -1,16 +1,8 @@
-/**
- * `npm run bench [-- --sizes 0.1,1,4] [-- --shards 1,2,4] [-- --runs 5] [-- --only WORD] [-- --add FILE] [-- --note TEXT]
- * [-- --write]`
- *
- * Measures dumps and restores beside mongodump and mongorestore, whose paths MONGODUMP and MONGORESTORE have, or beside the driver's own
- * cursor and insertMany. Sizes are in gigabytes. More than one shard are dumped at the same time, in one process. `--add` adds the runs to
- * those of earlier times that a file has, of which the report is then made; with `--runs 0` it is made of them alone. `--note` puts
- * a sentence into the report, and `--write` writes docs/benchmarks.md and its plot.
- */
+/** `npm run bench`: dumps and restores beside those of others, see USAGE. */
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readOptions } from '../scripts/options.ts';
 import { ROOT } from '../scripts/tools/cache.ts';
 import { tools } from '../scripts/tools/tool.ts';
 import { describeError } from '../src/api/errors.ts';
@@ -20,6 +12,20 @@ import { merged, type Results, readResults, writeResults } from './results.ts';
 import { peer, TASKS } from './tasks.ts';
 import { runTrial, type Trial } from './trial.ts';
 
+const USAGE = `usage: npm run bench [-- OPTIONS]
+
+Measures dumps and restores beside mongodump and mongorestore, whose paths MONGODUMP and MONGORESTORE have, or beside the driver's own
+cursor and insertMany. More than one shard are dumped at the same time, in one process.
+
+  --sizes 0.1,1,4   gigabytes of data (default 0.2)
+  --shards 1,2,4    numbers of shards, each with the largest size (default 1)
+  --runs NUMBER     how often each is run (default 3); none with 0
+  --only WORD       only what has the word in its title
+  --add FILE        add the runs to those of earlier times in the file, and report them all
+  --note TEXT       a sentence for the report
+  --write           write docs/benchmarks.md and its plot
+`;
+
 function numbers(list: string): number[] {
   const values = list.split(',').map(Number);
   if (values.some((value) => !(value > 0))) throw new Error(`${list} is not a list of numbers`);
@@ -27,16 +33,14 @@ function numbers(list: string): number[] {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      sizes: { type: 'string', default: '0.2' },
-      shards: { type: 'string', default: '1' },
-      runs: { type: 'string', default: '3' },
-      only: { type: 'string', default: '' },
-      add: { type: 'string', default: '' },
-      note: { type: 'string', default: '' },
-      write: { type: 'boolean', default: false },
-    },
+  const values = readOptions(USAGE, {
+    sizes: { type: 'string', default: '0.2' },
+    shards: { type: 'string', default: '1' },
+    runs: { type: 'string', default: '3' },
+    only: { type: 'string', default: '' },
+    add: { type: 'string', default: '' },
+    note: { type: 'string', default: '' },
+    write: { type: 'boolean', default: false },
   });
   const [sizes, shards, runs] = [numbers(values.sizes), numbers(values.shards), Number(values.runs)];
   const opponent = peer(process.env);

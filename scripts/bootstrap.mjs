@@ -44,7 +44,8 @@ function missing(need, args) {
   const [major] = process.versions.node.split('.').map(Number);
   if (major < 20) return `Node.js ${process.versions.node} is too old to start with: install 20 or newer`;
   if (!onPath('git')) return 'git is missing: apt-get install -y git';
-  if (need === 'nothing' || args.some((argument) => argument.startsWith('--context'))) return undefined;
+  const needsNothingHere = (argument) => /^(?:--help$|-h$|--context)/.test(argument);
+  if (need === 'nothing' || args.some(needsNothingHere)) return undefined;
   if (!onPath('go'))
     return 'Go is missing, from which the lab builds Kubernetes, restic and an S3 service: install 1.21 or newer (https://go.dev/dl)';
   if (!process.env.MONGOD) {

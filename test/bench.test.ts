@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { measure } from '../bench/measure.ts';
@@ -6,6 +8,7 @@ import { figuresOf, table } from '../bench/report.ts';
 import { ratioOf, spreadOf } from '../bench/statistics.ts';
 import { peer, TASKS } from '../bench/tasks.ts';
 import type { Result } from '../bench/trial.ts';
+import { ROOT } from '../scripts/tools/cache.ts';
 
 const test = suite('benchmark');
 
@@ -54,5 +57,17 @@ test('page and plot have every task with its ratio and memory', () => {
     assert.match(plot(report), new RegExp(`${title}, 1 GB`));
   }
 });
+
+for (const program of ['bench/run.ts', 'bench/gitops/run.ts', 'bench/webhook/run.ts', 'test/e2e/chaos/run.ts']) {
+  test(`${program} says what its options are, and refuses others`, () => {
+    const run = (option: string) => spawnSync(process.execPath, [join(ROOT, program), option], { encoding: 'utf8' });
+    const help = run('--help');
+    assert.is(help.status, 0, help.stderr);
+    assert.match(help.stdout, /^usage: npm run [a-z:]+ \[-- OPTIONS\]\n/);
+    const other = run('--nothing');
+    assert.is(other.status, 1);
+    assert.match(other.stderr, /Unknown option '--nothing'.*add --help for help/);
+  });
+}
 
 test.run();

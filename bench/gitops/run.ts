@@ -1,9 +1,4 @@
-/**
- * `npm run bench:gitops [-- --policies 1000] [--pushes 40] [--syncs 100] [--write]`
- *
- * How long a commit takes into the cluster: the first one of a large repository, and a change of one file after it that is pushed and
- * announced to the receiver; through a real API server with the webhook in its path. `--write` writes docs/benchmarks-gitops.md.
- */
+/** `npm run bench:gitops`: how long a commit takes into the cluster, see USAGE. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
@@ -11,7 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { readOptions } from '../../scripts/options.ts';
 import { ROOT } from '../../scripts/tools/cache.ts';
 import { describeError } from '../../src/api/errors.ts';
 import type { PolicySyncSpec } from '../../src/api/generated/types.ts';
@@ -27,6 +22,17 @@ import { SYSTEM, startFleet } from '../../test/webhook/fleet.ts';
 import { percentiles } from '../webhook/percentiles.ts';
 import { OBJECTS_EACH, policy } from './policies.ts';
 import { page, type Report } from './report.ts';
+
+const USAGE = `usage: npm run bench:gitops [-- OPTIONS]
+
+How long a commit takes into the cluster: the first one of a large repository, and a change of one file after it that is pushed and
+announced to the receiver; through a real API server with the webhook in its path.
+
+  --policies NUMBER  files of the large repository (default 1000)
+  --pushes NUMBER    changes that are pushed (default 40)
+  --syncs NUMBER     PolicySyncs that begin at the same time (default 100)
+  --write            write docs/benchmarks-gitops.md
+`;
 
 const TOKEN = 'token';
 const LIMIT_MS = 10 * 60_000;
@@ -159,13 +165,11 @@ async function holds(check: () => boolean | Promise<boolean>, everyMs = 1): Prom
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      policies: { type: 'string', default: '1000' },
-      pushes: { type: 'string', default: '40' },
-      syncs: { type: 'string', default: '100' },
-      write: { type: 'boolean', default: false },
-    },
+  const values = readOptions(USAGE, {
+    policies: { type: 'string', default: '1000' },
+    pushes: { type: 'string', default: '40' },
+    syncs: { type: 'string', default: '100' },
+    write: { type: 'boolean', default: false },
   });
   const whole = (text: string): number => {
     const number = Number(text);

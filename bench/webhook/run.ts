@@ -1,17 +1,11 @@
-/**
- * `npm run bench:webhook [-- --seconds 5] [-- --write]`
- *
- * How long an admission request takes: at the webhook's own address, over kept connections, beside a server of express alone and one of TLS
- * alone; and as a dry-run create of a BackupConfiguration through a real API server, with the webhook and without. Callers ask again as soon
- * as they have an answer. `--write` writes docs/benchmarks-webhook.md.
- */
+/** `npm run bench:webhook`: how long an admission request takes, see USAGE. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { Agent, request } from 'node:https';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { readOptions } from '../../scripts/options.ts';
 import { ROOT } from '../../scripts/tools/cache.ts';
 import { describeError } from '../../src/api/errors.ts';
 import { BackupConfigurations } from '../../src/api/kinds.ts';
@@ -24,6 +18,16 @@ import { SYSTEM, startFleet } from '../../test/webhook/fleet.ts';
 import { type Load, load } from './callers.ts';
 import type { Percentiles } from './percentiles.ts';
 import { page, type Row } from './report.ts';
+
+const USAGE = `usage: npm run bench:webhook [-- OPTIONS]
+
+How long an admission request takes: at the webhook's own address, over kept connections, beside a server of express alone and one of TLS
+alone; and as a dry-run create of a BackupConfiguration through a real API server, with the webhook and without. Callers ask again as soon
+as they have an answer.
+
+  --seconds NUMBER  how long each is measured (default 5)
+  --write           write docs/benchmarks-webhook.md
+`;
 
 const CALLERS = [10, 50, 200];
 const SERVERS = [
@@ -119,8 +123,9 @@ const line = (title: string, { callers, perSecond, median, p95, p99, failed }: L
   `${title}, ${callers} callers: ${perSecond.toFixed(0)}/s, median ${median.toFixed(2)} ms, p95 ${p95.toFixed(2)}, p99 ${p99.toFixed(2)}, failed ${failed}`;
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { seconds: { type: 'string', default: '5' }, write: { type: 'boolean', default: false } },
+  const values = readOptions(USAGE, {
+    seconds: { type: 'string', default: '5' },
+    write: { type: 'boolean', default: false },
   });
   const seconds = Number(values.seconds);
   if (!(seconds > 0)) throw new Error(`${values.seconds} is no number of seconds`);

@@ -1,10 +1,5 @@
-/**
- * `npm run chaos [-- --points 20] [-- --victim runner,operator,both,mongod] [-- --step WORDS]`
- * `--step` leaves the points out that do not have the words in their name.
- *
- * Kills a victim right after every step of a sharded backup that is recorded, and looks whether anything is left behind.
- */
-import { parseArgs } from 'node:util';
+/** `npm run chaos`: kills after every step of a backup, see USAGE. */
+import { readOptions } from '../../../scripts/options.ts';
 import { tools } from '../../../scripts/tools/tool.ts';
 import { describeError } from '../../../src/api/errors.ts';
 import { nameOf, POINTS, spread } from './points.ts';
@@ -12,13 +7,20 @@ import { playRound, type RoundResult } from './round.ts';
 import { openScene } from './scene.ts';
 import { VICTIMS, type Victim } from './victims.ts';
 
+const USAGE = `usage: npm run chaos [-- OPTIONS]
+
+Kills a victim right after every step of a sharded backup that is recorded, and looks whether anything is left behind.
+
+  --points NUMBER   how many of the ${POINTS.length} steps, spread over all of them (default all)
+  --victim NAMES    who is killed, of ${VICTIMS.join(',')} (default all)
+  --step WORDS      only the steps that have the words in their name
+`;
+
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      points: { type: 'string', default: String(POINTS.length) },
-      step: { type: 'string', default: '' },
-      victim: { type: 'string', default: VICTIMS.join(',') },
-    },
+  const values = readOptions(USAGE, {
+    points: { type: 'string', default: String(POINTS.length) },
+    step: { type: 'string', default: '' },
+    victim: { type: 'string', default: VICTIMS.join(',') },
   });
   const count = Number(values.points);
   const victims = values.victim.split(',').map(victimOf);
