@@ -107,7 +107,8 @@ test('a slow bucket keeps the member locked for as long as it is read, and not f
 
 test('a lock that a slow bucket makes too long ends at once, and the backup with it', async () => {
   scene.s3.faults.slow(MB);
-  const { job, session } = await backUp('large', ['--max-lock-time', '300ms']);
+  // it is noticed at the first look, a quarter of a second after the lock
+  const { job, session } = await backUp('large', ['--max-lock-time', '100ms']);
   const ended = await job.ended;
   await requireNothingLeft(ended, session, 'LockExpired');
   // what is on its way to the bucket is not waited for
