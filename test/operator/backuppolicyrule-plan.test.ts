@@ -44,7 +44,7 @@ test('what the API server thinks of the expressions is a condition', () => {
   assert.is(conditionOf(fresh.status, 'TypeChecked')?.status, 'Unknown');
   const checked = planBackupPolicyRule(world({}, [], held(world({}))));
   assert.is(conditionOf(checked.status, 'TypeChecked')?.status, 'True');
-  const doubt = [{ fieldRef: 'spec.variables[0].expression', warning: 'undefined field backends\n' }];
+  const doubt = [{ fieldRef: 'spec.validations[0].expression', warning: 'undefined field backends\n' }];
   const doubted = planBackupPolicyRule(world({}, [], held(world({}), doubt)));
   assert.is(conditionOf(doubted.status, 'TypeChecked')?.status, 'False');
   assert.match(conditionOf(doubted.status, 'Ready')?.message ?? '', /undefined field backends$/);

@@ -156,6 +156,42 @@ test('a BackupPolicyRule is kept by the API server itself, comes back when someb
     ['BackupConfiguration', 'BackupStorage', 'RetentionPolicy'],
   );
 
+  // A field that the CRD does not know is seen wherever a check looks at one, so True says something.
+  const typed = await client.listAll(ValidatingAdmissionPolicies, {});
+  const misspelt = typed.flatMap((policy, index) => {
+    const [validation] = policy.spec?.validations ?? [];
+    if (policy.metadata.labels?.[POLICY_RULE_LABEL] !== labelValue(name) || validation === undefined) return [];
+    const { expression } = validation;
+    const fields = [...new Set([...expression.matchAll(/object\.spec\.\??(\w+)/g)].map(([, field]) => field ?? ''))];
+    return fields.map((field) => ({
+      field,
+      policy: {
+        ...{ apiVersion: policy.apiVersion, kind: policy.kind },
+        metadata: { name: `${name}-${index}-${field.toLowerCase()}` },
+        spec: {
+          ...policy.spec,
+          validations: [
+            { expression: expression.replaceAll(new RegExp(`(object\\.spec\\.\\??)${field}\\b`, 'g'), `$1${field}x`) },
+          ],
+        },
+      },
+    }));
+  });
+  assert.ok(misspelt.length >= 6, misspelt.map(({ field }) => field).join());
+  await Promise.all(misspelt.map(({ policy }) => client.create(ValidatingAdmissionPolicies, policy)));
+  for (const { field, policy } of misspelt) {
+    const { status } = await until('the types to be checked', async () => {
+      const live = await client.get(ValidatingAdmissionPolicies, { name: policy.metadata.name });
+      return live?.status?.observedGeneration === undefined ? undefined : live;
+    });
+    const warnings = status?.typeChecking?.expressionWarnings ?? [];
+    assert.ok(
+      warnings.some(({ warning }) => warning.includes(`undefined field '${field}x'`)),
+      `${field}: ${JSON.stringify(warnings)}`,
+    );
+    await client.delete(ValidatingAdmissionPolicies, { name: policy.metadata.name });
+  }
+
   // Now it denies, and the configuration is what it was.
   await lab.apply({ ...rule, spec: { ...rule.spec, enforcement: 'Deny' } });
   const attempt = async (): Promise<string> => {

@@ -3,7 +3,8 @@
  *
  * There is one policy for each kind, so that the API server can check the types of its expressions. Every check is a list of what breaks it;
  * its sentence is made of that list, for the object and for the one before it: what was said of the object already is not held against a
- * change. One validation says all that was found, since the API server answers with the first failed validation alone.
+ * change. One validation says all that was found, since the API server answers with the first failed validation alone. The checks stand in
+ * the validation itself: the API server looks for wrong types in validations, and not into the variables that they use.
  */
 import { type Check, type DemandedKind, literal } from '../../api/demands/check.ts';
 import { checksOf, kindsOf } from '../../api/demands/checks.ts';
@@ -37,7 +38,7 @@ export function admissionPolicies(rule: BackupPolicyRule): PolicyPair[] {
 function pairOf(rule: BackupPolicyRule, kind: DemandedKind, checks: readonly Check[]): PolicyPair {
   const { plural, apiVersion } = KINDS[kind];
   const { spec } = rule;
-  const rules = checks.map((check, index) => variablesOf(rule, check, index));
+  const found = (self: string): string => checks.map((check) => sentenceOf(rule, check, self)).join(' + ');
   const metadata = {
     name: admissionPolicyName(rule.metadata.name ?? '', plural),
     labels: { ...componentLabels('policy-rule'), [POLICY_RULE_LABEL]: labelValue(rule.metadata.name ?? '') },
@@ -58,12 +59,13 @@ function pairOf(rule: BackupPolicyRule, kind: DemandedKind, checks: readonly Che
       },
       matchConditions: conditionsOf(spec),
       variables: [
-        ...rules.flat(),
-        { name: 'found', expression: checks.map((_, index) => `variables.found${index}`).join(' + ') },
+        // Both are worked out only where something is wrong.
+        { name: 'before', expression: `request.operation == "UPDATE" ? ${found('oldObject')} : []` },
+        { name: 'found', expression: `(${found('object')}).filter(one, !(one in variables.before))` },
       ],
       validations: [
         {
-          expression: 'size(variables.found) == 0',
+          expression: `(${found('object')}).all(one, one in variables.before)`,
           messageExpression: `[variables.found.join("; ")].map(t, size(t) > ${MESSAGE_LENGTH} ? t.substring(0, ${MESSAGE_LENGTH - 1}) + "…" : t)[0]`,
           message: `BackupPolicyRule ${rule.metadata.name} is broken`,
           reason: 'Forbidden',
@@ -85,21 +87,10 @@ function pairOf(rule: BackupPolicyRule, kind: DemandedKind, checks: readonly Che
   return { policy, binding };
 }
 
-/** The sentences about the object, about the one before it, and those that are new. */
-function variablesOf(rule: BackupPolicyRule, check: Check, index: number): { name: string; expression: string }[] {
-  const sentence = (self: string): string => {
-    const text = `${literal(prefixOf(rule, check))} + l.join(", ") + ${literal(suffixOf(rule))}`;
-    return `[${check.cel?.(self)}].filter(l, size(l) > 0).map(l, ${text})`;
-  };
-  const [now, before] = [`now${index}`, `before${index}`];
-  return [
-    { name: now, expression: sentence('object') },
-    { name: before, expression: `request.operation == "UPDATE" ? ${sentence('oldObject')} : []` },
-    {
-      name: `found${index}`,
-      expression: `variables.${now}.filter(one, !(one in variables.${before}))`,
-    },
-  ];
+/** The sentence about an object that does not pass a check, as CEL: a list of one or none. */
+function sentenceOf(rule: BackupPolicyRule, check: Check, self: string): string {
+  const text = `${literal(prefixOf(rule, check))} + l.join(", ") + ${literal(suffixOf(rule))}`;
+  return `[${check.cel?.(self)}].filter(l, size(l) > 0).map(l, ${text})`;
 }
 
 function conditionsOf({ match, exemptions = [] }: BackupPolicyRule['spec']): { name: string; expression: string }[] {
