@@ -23,13 +23,14 @@ export async function startService(host: string, port: number): Promise<Service>
   const sockets = new Set<Socket>();
   let ready: Backend[] = [];
   let turn = 0;
-  const server = createServer((incoming) => {
+  // What one side has ended the other may still write to, as through a Service.
+  const server = createServer({ allowHalfOpen: true }, (incoming) => {
     const backend = ready[turn++ % Math.max(1, ready.length)];
     if (backend === undefined) {
       incoming.resetAndDestroy();
       return;
     }
-    const outgoing = dial(backend);
+    const outgoing = dial({ host: backend.host, port: backend.port, allowHalfOpen: true });
     for (const [socket, other] of [
       [incoming, outgoing],
       [outgoing, incoming],

@@ -12,7 +12,8 @@ import { type Backend, startService } from '../lab/service.ts';
 const REPLICA = join(import.meta.dirname, 'replica.ts');
 const MANIFESTS = join(import.meta.dirname, '../../manifests/base/webhook');
 export const SYSTEM = 'backstay-system';
-const DRAIN_MS = 1000;
+// Half of what it is in a cluster. A connection that nothing came through for as long is not likely to be used just when it is closed.
+const DRAIN_MS = 2500;
 
 export interface Replica {
   process: LabProcess;
