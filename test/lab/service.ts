@@ -46,9 +46,14 @@ export async function startService(host: string, port: number): Promise<Service>
     server.once('error', reject);
     server.listen(port, host, resolve);
   });
+  let looks = false;
   const look = async (): Promise<void> => {
+    // A look that was overtaken by the next would bring a backend back that has gone meanwhile.
+    if (looks) return;
+    looks = true;
     const answers = await Promise.all(self.backends.map((backend) => backend.isReady().catch(() => false)));
     ready = self.backends.filter((_, index) => answers[index]);
+    looks = false;
   };
   const timer = setInterval(() => void look(), LOOK_MS);
   const self: Service = {

@@ -20,9 +20,11 @@ function fake(
     stallAt?: string;
     failCompletion?: boolean;
     stallCompletion?: boolean;
+    completionEndsByAbort?: boolean;
     trouble?: BackstayError;
   } = {},
 ): Fake {
+  const abortion = Promise.withResolvers<void>();
   const self: Fake = {
     received: '',
     aborted: false,
@@ -40,11 +42,16 @@ function fake(
     },
     async complete() {
       if (options.stallCompletion === true) await new Promise(() => {});
+      if (options.completionEndsByAbort === true) {
+        await abortion.promise;
+        throw new BackstayError('UploadFailed', 'ended without a snapshot');
+      }
       if (options.failCompletion === true) throw new BackstayError('BackendUnreachable', 'gone');
       return { snapshotID: 'id', bytesProcessed: self.received.length, bytesAdded: 1 };
     },
     async abort() {
       self.aborted = true;
+      abortion.resolve();
     },
   };
   return self;
@@ -75,6 +82,16 @@ test('one that fails is cut off without a snapshot, and the others go on', async
   const failed = results.find(({ repository }) => repository === 'a');
   assert.ok(failed && 'error' in failed && failed.error instanceof BackstayError && failed.error.code === 'DiskFull');
   assert.ok(results.some((result) => result.repository === 'b' && 'summary' in result));
+});
+
+test('one that failed elsewhere while the rest is uploaded failed for that, and not for being ended', async () => {
+  const fan = fanOf({ a: fake({ completionEndsByAbort: true }) });
+  await fan.write(Buffer.from('1'));
+  const completion = fan.complete();
+  fan.drop('a', new BackstayError('ResticKilled', 'restic was ended by SIGKILL'));
+  const [result] = await completion;
+  assert.ok(result && 'error' in result && result.error instanceof BackstayError);
+  assert.is(result.error.code, 'ResticKilled');
 });
 
 test('one that takes nothing for too long is cut off', async () => {

@@ -66,7 +66,8 @@ export class Fan {
           return { repository, summary: await this.#untilStuck(stream) };
         } catch (error) {
           this.#cutOff(repository, stream, error);
-          return { repository, error };
+          // One that failed elsewhere was ended for that: the reason is the other's.
+          return { repository, error: this.#failed.get(repository) ?? error };
         }
       }),
     );
