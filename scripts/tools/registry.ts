@@ -162,6 +162,28 @@ const containers: Parcel = {
   },
 };
 
+// sshd asks for libwrap0, which a machine without a server does not have; the rest comes with git and ssh.
+const openssh: Parcel = {
+  name: 'openssh',
+  version: '9.2p1',
+  source: {
+    kind: 'debian',
+    packages: [
+      {
+        name: 'openssh-server',
+        version: '1:9.2p1-2+deb12u10',
+        sha256: { amd64: '933cd92a2329f9bf26d22660a834ae18ebdbe8df9c6127e4d9fcb098dac9cf72' },
+      },
+      {
+        name: 'libwrap0',
+        version: '7.6.q-32',
+        sha256: { amd64: 'cbce2669a3ba4d74cfdc52b14f38014893e23d85a33d109a3422c342eefc55f8' },
+      },
+    ],
+    libraries: [],
+  },
+};
+
 /** One program: the variable that points at another copy of it, and where it lies in its parcel. */
 export interface Tool {
   env: string;
@@ -181,6 +203,7 @@ export const TOOLS = {
   containerd: { env: 'CONTAINERD', parcel: containers, file: 'usr/bin/containerd' },
   'containerd-shim-runc-v2': { env: 'CONTAINERD_SHIM', parcel: containers, file: 'usr/bin/containerd-shim-runc-v2' },
   ctr: { env: 'CTR', parcel: containers, file: 'usr/bin/ctr' },
+  sshd: { env: 'SSHD', parcel: openssh, file: 'usr/sbin/sshd' },
   runc: { env: 'RUNC', parcel: containers, file: 'usr/sbin/runc' },
 } as const satisfies Record<string, Tool>;
 

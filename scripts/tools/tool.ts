@@ -89,12 +89,16 @@ async function fill(parcel: Parcel, folder: string, say: Say): Promise<void> {
   else await unpackDebian(source, folder, say);
   if (source.kind === 'go') return; // statically linked
   const files = Object.values(TOOLS).filter((entry) => entry.parcel === parcel);
-  for (const { file } of files) await checkLibraries(join(folder, file), name, source.libraries);
+  for (const { file } of files) await checkLibraries(folder, file, name, source.libraries);
 }
 
+/** Where Debian's packages hold libraries, inside a parcel. */
+export const OWN_LIBRARIES = 'usr/lib/x86_64-linux-gnu';
+
 /** Says now, with its remedy, what the dynamic linker would say later in a log. */
-async function checkLibraries(file: string, name: string, packages: readonly string[]): Promise<void> {
-  const linked = await run('ldd', [file]);
+async function checkLibraries(folder: string, file: string, name: string, packages: readonly string[]): Promise<void> {
+  // A parcel may bring libraries of its own; whoever starts its program names their folder in the same way.
+  const linked = await run('env', [`LD_LIBRARY_PATH=${join(folder, OWN_LIBRARIES)}`, 'ldd', join(folder, file)]);
   const missing = linked.split('\n').filter((line) => line.includes('not found'));
   if (missing.length === 0) return;
   throw new BackstayError(
