@@ -22,15 +22,29 @@ const CAUSES: readonly { code: string; pattern: RegExp; what: string; remedy: st
     remedy: 'put the certificate authority into ca.crt of the Secret that spec.secretRef names',
   },
   {
+    // Before HostKeyUnknown, whose words ssh says too. A key of another type than the known one counts as changed for ssh as well.
+    code: 'HostKeyChanged',
+    pattern: /REMOTE HOST IDENTIFICATION HAS CHANGED/i,
+    what: 'the server shows another host key than known_hosts has for it: it was set up anew, or somebody stands in between',
+    remedy: 'ask who runs the server; only when they confirm the new key, put it into known_hosts of the Secret',
+  },
+  {
     code: 'HostKeyUnknown',
-    pattern: /Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|No \S+ host key is known/i,
-    what: 'the host key of the server is not the one in known_hosts',
+    pattern: /Host key verification failed|No \S+ host key is known/i,
+    what: 'known_hosts has no host key for the server',
     remedy: 'put the output of ssh-keyscan into known_hosts of the Secret, after checking it',
+  },
+  {
+    // ssh goes on without the key and is denied, so that this comes before AuthenticationFailed.
+    code: 'KeyInvalid',
+    pattern: /Load key ".*": (invalid format|error in libcrypto)/i,
+    what: 'the private key cannot be read: it is no key, is cut off, or has a passphrase',
+    remedy: 'put the whole private key, in OpenSSH or PEM form and without a passphrase, into identity of the Secret',
   },
   {
     code: 'AuthenticationFailed',
     pattern:
-      /Authentication failed|could not read (Username|Password)|terminal prompts disabled|Permission denied|The requested URL returned error: 40[13]|HTTP Basic: Access denied|Invalid username or password|Load key ".*": (invalid format|error in libcrypto)/i,
+      /Authentication failed|could not read (Username|Password)|terminal prompts disabled|Permission denied|The requested URL returned error: 40[13]|HTTP Basic: Access denied|Invalid username or password/i,
     what: 'the server does not let us in',
     remedy: 'check the Secret that spec.secretRef names, and that its account may read the repository',
   },
