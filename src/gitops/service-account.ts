@@ -35,9 +35,13 @@ export class ServiceAccountClients {
     return this.#client.withToken((refused) => this.#token(namespace, name, refused), RATE);
   }
 
-  /** Makes sure that there is a token. Fails as TokenRequest does: `NotFound` for an account that is not there. */
-  async check(namespace: string, name: string): Promise<void> {
-    await this.#token(namespace, name, false);
+  /**
+   * Makes sure that there is a token. Fails as TokenRequest does: `NotFound` for an account that is not there.
+   *
+   * @param signal ends the wait; the request goes on, since others of the same account may wait for it
+   */
+  async check(namespace: string, name: string, signal: AbortSignal): Promise<void> {
+    await unlessAborted(this.#token(namespace, name, false), signal);
   }
 
   /** @param refused the server does not take the last token: the account was deleted and made again */
@@ -69,5 +73,17 @@ export class ServiceAccountClients {
     // The server may shorten or lengthen what was asked for.
     const life = Date.parse(expirationTimestamp) - this.#clock.date().getTime();
     return { token, refreshAt: askedAt + (Number.isFinite(life) ? life : LIFE_SECONDS * 1000) * REFRESH_AT };
+  }
+}
+
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', abort);
+  try {
+    if (signal.aborted) abort();
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }

@@ -175,7 +175,7 @@ async function contextFor(
   const { namespace, name } = identityOf(policySync);
   const account = policySync.spec.serviceAccountName ?? 'default';
   try {
-    await accounts.check(namespace, account);
+    await accounts.check(namespace, account, signal);
   } catch (error) {
     if (!isNotFound(error)) throw error;
     throw new BackstayError(

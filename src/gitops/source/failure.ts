@@ -49,6 +49,13 @@ const CAUSES: readonly { code: string; pattern: RegExp; what: string; remedy: st
     remedy: 'check the Secret that spec.secretRef names, and that its account may read the repository',
   },
   {
+    code: 'RateLimited',
+    pattern: /The requested URL returned error: 429/i,
+    what: 'the server has had too many requests from here',
+    remedy:
+      'it is tried again by itself; when it happens often, raise spec.interval, or give a Secret whose account has a higher limit',
+  },
+  {
     code: 'RepositoryNotFound',
     pattern:
       /repository '.*' not found|Repository not found|does not appear to be a git repository|The requested URL returned error: 404|not found: did you run git update-server-info/i,
