@@ -1,4 +1,4 @@
-// A git server and an API server on a bad day: what is said meanwhile, and that the next time works without help.
+// A git server on a bad day, and a token that does not come: what is said meanwhile, and that the next time works without help.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
