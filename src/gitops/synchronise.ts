@@ -1,8 +1,9 @@
 import { BackstayError, describeError } from '../api/errors.ts';
 import type { PolicySync } from '../api/generated/types.ts';
 import type { Client } from '../kube/client.ts';
-import { isForbidden, isNotFound } from '../kube/kube-error.ts';
-import { type ApplyContext, type Change, isWrite, perform, rehearse } from './apply.ts';
+import { isForbidden } from '../kube/kube-error.ts';
+import { type Change, isWrite, perform, rehearse } from './apply.ts';
+import { contextOnce } from './context.ts';
 import type { DesiredObject } from './desired.ts';
 import { identityOf, type Reading, readIdentities, readRevision } from './follow.ts';
 import { Ledger } from './ledger.ts';
@@ -214,42 +215,6 @@ async function planFor(
     prune,
     force: policySync.spec.force === true,
   });
-}
-
-/** The context of the writes, asked for when it is needed first: a settled PolicySync without Secrets needs none. */
-function contextOnce(
-  policySync: PolicySync,
-  surroundings: Pick<Surroundings, 'accounts'>,
-  signal: AbortSignal,
-): () => Promise<ApplyContext> {
-  let context: Promise<ApplyContext> | undefined;
-  return () => {
-    context ??= contextFor(policySync, surroundings, signal);
-    return context;
-  };
-}
-
-async function contextFor(
-  policySync: PolicySync,
-  { accounts }: Pick<Surroundings, 'accounts'>,
-  signal: AbortSignal,
-): Promise<ApplyContext> {
-  const { namespace, name } = identityOf(policySync);
-  const account = policySync.spec.serviceAccountName ?? 'default';
-  try {
-    await accounts.check(namespace, account);
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-    throw new BackstayError(
-      'ServiceAccountNotFound',
-      `ServiceAccount ${namespace}/${account}, which spec.serviceAccountName names, does not exist`,
-      {
-        remedy: 'create it, and a RoleBinding that lets it write policies',
-        cause: error,
-      },
-    );
-  }
-  return { client: accounts.as(namespace, account), mark: markOf({ namespace, name }), signal };
 }
 
 function inventoryOf({ status }: PolicySync): InventoryEntry[] {
