@@ -11,8 +11,13 @@ import { tool } from '../../scripts/tools/tool.ts';
 import type { PolicySync, PolicySyncSpec } from '../../src/api/generated/types.ts';
 import { API_VERSION } from '../../src/api/group.ts';
 import { BackupStorages, PolicySyncs } from '../../src/api/kinds.ts';
+import { describeSteps } from '../../src/cli/sync/wording.ts';
+import { judge } from '../../src/gitops/judge.ts';
 import { liveFrom } from '../../src/gitops/live.ts';
 import { PolicySyncReconciler } from '../../src/gitops/reconciler.ts';
+import { RevisionReader } from '../../src/gitops/revision-reader.ts';
+import { ServiceAccountClients } from '../../src/gitops/service-account.ts';
+import { preview } from '../../src/gitops/synchronise.ts';
 import {
   type CustomResourceDefinition,
   CustomResourceDefinitions,
@@ -301,6 +306,29 @@ test("the account's rights count, not the operator's", async (context) => {
   assert.match(JSON.stringify(refused.status?.conditions), /get, create, patch and delete secrets/);
   assert.is(await bucket(context), undefined);
   assert.equal(await context.client.listAll(BackupStorages, { namespace: context.namespace }), []);
+});
+
+test('who may not read the keys is shown everything but the Secret', async (context) => {
+  const { namespace, client, folder } = context;
+  context.repository.commit({ 'storage.yaml': STORAGE, 'secret.yaml': fixture('secret.yaml') });
+  const policySync = await sync(context);
+  await allow(context, POLICIES);
+  const { read, steps } = await preview(
+    policySync,
+    {
+      ...{ reader: new RevisionReader(), validate: judge, folder: join(folder, 'preview'), exists: () => false },
+      client: new ServiceAccountClients(client).as(namespace, 'git'),
+      live: liveFrom(client),
+    },
+    context.stop.signal,
+  );
+  assert.equal(read.failures, []);
+  const { text, differs } = describeSteps(steps);
+  assert.equal(text, [
+    'Nothing to change.',
+    `  Secret/${namespace}/bucket is left as it is: it is encrypted, and you may not read the Secret with the keys`,
+  ]);
+  assert.is(differs, false);
 });
 
 test('a difference is shown without the values, and a plan says that it does not decrypt', async (context) => {
