@@ -1,7 +1,7 @@
 // Secrets of a commit that are encrypted with SOPS: what is admitted, what is decrypted, and what is refused and why.
 //
 // The files in sops/ were made with sops 3.13.3 and age-keygen 1.3.2, with throw-away keys that open nothing else:
-//   sops encrypt --age RECIPIENT --encrypted-regex '^(data|stringData)$' secret.yaml      (types.yaml, several.yaml alike)
+//   sops encrypt --age RECIPIENT --encrypted-regex '^(data|stringData)$' secret.yaml      (types.yaml, several.yaml, numbers.yaml alike)
 //   sops encrypt --age RECIPIENT,RECIPIENT --encrypted-regex … secret.yaml                two-recipients.yaml
 //   sops encrypt --age RECIPIENT several.yaml                                             everything.yaml
 //   a .sops.yaml with mac_only_encrypted: true, and one with two key_groups and shamir_threshold: 2
@@ -205,6 +205,10 @@ test('a document that was taken out of its file breaks the MAC of the others', a
     fixture('several.yaml').split('\n---\n')[1] ?? '',
     /Secret\/shop\/second sops\.mac: The MAC does not fit/,
   );
+});
+
+test('a MAC over keys whose order is lost is refused, and said to be for that', async () => {
+  await refuses(fixture('numbers.yaml'), /sops\.mac: The MAC cannot be checked, because keys that are numbers/);
 });
 
 test('with a MAC over the encrypted values alone, what is readable may change', async () => {

@@ -42,15 +42,10 @@ export function decryptDocuments(
   const expected = decryptValue(mac, key, lastModified)?.bytes;
   const computed = Buffer.from(hash.digest('hex').toUpperCase());
   if (expected?.length === computed.length && timingSafeEqual(expected, computed)) return plain;
-  const moved = documents.some((document) => keysMove(document));
-  const why = moved
-    ? 'keys that are numbers lose their order when they are read: rename them'
-    : 'restore it from an earlier commit';
-  return {
-    index: 0,
-    field: 'sops.mac',
-    message: `The MAC does not fit the values: the file was changed without sops; ${why}, or encrypt it anew`,
-  };
+  const message = documents.some((document) => keysMove(document))
+    ? 'The MAC cannot be checked, because keys that are numbers lose their order when they are read; rename them with sops edit FILE'
+    : 'The MAC does not fit the values: the file was changed without sops; restore it from an earlier commit, or encrypt it anew';
+  return { index: 0, field: 'sops.mac', message };
 }
 
 class Walk {
