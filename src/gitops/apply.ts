@@ -8,6 +8,7 @@ import { rankOf } from './order.ts';
 import { FIELD_MANAGER, isMarked, refusesPrune } from './ownership.ts';
 import type { Step } from './plan.ts';
 import { type Failure, failureAt, objectLabel } from './read/objects.ts';
+import { discreet } from './sops/discreet.ts';
 
 export interface ApplyContext {
   /** The client under the service account of the PolicySync. */
@@ -109,7 +110,9 @@ async function write(
 /** A refusal of this object, in the terms of the file that it is in. Anything else says nothing about the object, and is thrown on. */
 function refusal(step: Write, error: unknown): Failure[] {
   if (!(error instanceof KubeError) || isTemporary(error)) throw error;
-  const { status, causes: said } = error;
+  const { status } = error;
+  const hide = (text: string): string => (step.action === 'prune' ? text : discreet(step.desired.object, text));
+  const said = error.causes.map((cause) => ({ ...cause, message: hide(cause.message) }));
   if (step.action === 'prune') {
     // Gone, or made anew under its name: either way it is not the one that was to go.
     return isNotFound(error) || isConflict(error)
@@ -119,11 +122,11 @@ function refusal(step: Write, error: unknown): Failure[] {
   const { desired } = step;
   if (isConflict(error)) {
     const fields = said.map(({ field }) => field.replace(/^\./, '')).join(', ');
-    const message = `Somebody else set ${fields === '' ? 'fields of it' : fields} to other values (${describeError(error)}); correct the file, or set spec.force to take them over`;
+    const message = `Somebody else set ${fields === '' ? 'fields of it' : fields} to other values (${hide(describeError(error))}); correct the file, or set spec.force to take them over`;
     return [failureAt(desired, '', message)];
   }
   const causes = status === 422 ? said.filter(({ field }) => field !== '') : [];
-  if (causes.length === 0) return [failureAt(desired, '', describeError(error))];
+  if (causes.length === 0) return [failureAt(desired, '', hide(describeError(error)))];
   return causes.map(({ field, message }) => failureAt(desired, field.replace(/^\./, ''), message));
 }
 

@@ -7,6 +7,7 @@ import type { DesiredOptions } from './desired.ts';
 import type { KustomizeProgram } from './kustomize/build.ts';
 import { markOf } from './ownership.ts';
 import type { ReadRevision, RevisionReader } from './revision-reader.ts';
+import { type AgeIdentity, identitiesOf } from './sops/identities.ts';
 import { type Access, accessOf, NO_ACCESS } from './source/access.ts';
 import { openGitSource } from './source/git-source.ts';
 import { formatRevision, referenceOf } from './source/reference.ts';
@@ -38,6 +39,7 @@ export async function readRevision(
   const options = {
     mark: markOf({ namespace, name }),
     namespace: policySync.spec.targetNamespace ?? namespace,
+    decryption: policySync.spec.decryption !== undefined,
     validate: surroundings.validate,
   };
   const verification = await readVerification(policySync, surroundings, signal);
@@ -101,6 +103,19 @@ async function readVerification(
   const field = 'spec.verify.secretRef';
   const { data, where } = await readSecret(policySync, verify.secretRef.name, field, surroundings, signal);
   return { mode: verify.mode ?? 'HEAD', keys: trustedKeysOf(data, where) };
+}
+
+/** The keys that Secrets of a commit are decrypted with. Asked for each time: they are never kept. */
+export async function readIdentities(
+  policySync: PolicySync,
+  surroundings: Pick<Reading, 'client'>,
+  signal: AbortSignal,
+): Promise<AgeIdentity[]> {
+  const { decryption } = policySync.spec;
+  if (decryption === undefined) return [];
+  const field = 'spec.decryption.secretRef';
+  const { data, where } = await readSecret(policySync, decryption.secretRef.name, field, surroundings, signal);
+  return identitiesOf(data, where);
 }
 
 /** The data of a Secret in the namespace of the PolicySync, base64; `field` is what names it, for messages. */

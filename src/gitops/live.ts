@@ -1,7 +1,10 @@
+import { BackstayError, describeError } from '../api/errors.ts';
 import { API_VERSION } from '../api/group.ts';
 import type { KubeObject, ResourceType } from '../api/meta.ts';
+import { Secrets } from '../kube/builtin.ts';
 import type { Cache } from '../kube/cache.ts';
 import type { Client } from '../kube/client.ts';
+import { isForbidden } from '../kube/kube-error.ts';
 import { keyFor } from '../kube/resource.ts';
 import { type ObjectID, objectID, parseObjectID } from './object-id.ts';
 import { POLICY_SYNC_LABEL } from './ownership.ts';
@@ -78,6 +81,37 @@ export function liveFromCaches(caches: readonly Cache<KubeObject>[], otherwise: 
     if (missing.length > 0) for (const [id, object] of await otherwise(missing, mark, signal)) found.set(id, object);
     return found;
   };
+}
+
+/**
+ * Secrets by their ids, one by one: a list would show all others of the namespace.
+ *
+ * @param client with the rights of whom they are written by
+ */
+export async function liveSecrets(
+  client: Pick<Client, 'get'>,
+  ids: readonly ObjectID[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<ObjectID, KubeObject>> {
+  const found = new Map<ObjectID, KubeObject>();
+  for (const id of ids) {
+    const { namespace, name = '' } = parseObjectID(id) ?? {};
+    try {
+      const secret = await client.get(Secrets, { namespace, name }, { signal });
+      if (secret !== undefined) found.set(id, { ...secret, apiVersion: Secrets.apiVersion, kind: Secrets.kind });
+    } catch (error) {
+      if (!isForbidden(error)) throw error;
+      throw new BackstayError(
+        'SecretForbidden',
+        `Secret ${namespace}/${name} cannot be read: ${describeError(error)}`,
+        {
+          remedy: 'let a Role for the account of spec.serviceAccountName get, create, patch and delete secrets there',
+          cause: error,
+        },
+      );
+    }
+  }
+  return found;
 }
 
 function groups(ids: Iterable<ObjectID>): Iterable<Group> {

@@ -25,8 +25,9 @@ export function whyNotAllowed(kind: Kind): string | undefined {
   return `A ${kind} is a result, not a policy: Backstay makes it itself`;
 }
 
-/** The place of a kind in the order; smaller is applied first and pruned last. */
+/** The place of a kind in the order; smaller is applied first and pruned last. A Secret refers to nothing, and others to it. */
 export function rankOf(kind: string): number {
+  if (kind === 'Secret') return -1;
   const rank = ORDER.indexOf(kind as Kind);
   return rank < 0 ? ORDER.length : rank;
 }

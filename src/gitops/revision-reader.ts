@@ -45,7 +45,7 @@ export class RevisionReader {
   ): Promise<ReadRevision> {
     // Everything that the result depends on.
     const keyOf = ({ oid, label, tag }: Revision): string =>
-      JSON.stringify([oid, label, tag, spec.path, options.mark, options.namespace, verification]);
+      JSON.stringify([oid, label, tag, spec.path, options.mark, options.namespace, options.decryption, verification]);
     const head = await source.head(signal);
     const known = this.#read.get(id);
     if (known !== undefined && known.key === keyOf(head)) return known.result;

@@ -55,6 +55,7 @@ const TIMES_EVERY_MS = 15 * 60_000;
 const STALLING = new Set([
   'ApplyRefused',
   'ContentRefused',
+  'DecryptionFailed',
   'EmptyRevision',
   'HistoryRewritten',
   'HostKeyChanged',

@@ -1,16 +1,20 @@
 import { BackstayError, describeError } from '../api/errors.ts';
 import type { PolicySync } from '../api/generated/types.ts';
-import { isNotFound } from '../kube/kube-error.ts';
-import { type ApplyContext, type Change, isWrite, perform, rehearse } from './apply.ts';
+import type { Client } from '../kube/client.ts';
+import { isForbidden } from '../kube/kube-error.ts';
+import { type Change, isWrite, perform, rehearse } from './apply.ts';
+import { contextOnce } from './context.ts';
 import type { DesiredObject } from './desired.ts';
-import { identityOf, type Reading, readRevision } from './follow.ts';
+import { identityOf, type Reading, readIdentities, readRevision } from './follow.ts';
 import { Ledger } from './ledger.ts';
-import type { LiveObjects } from './live.ts';
+import { type LiveObjects, liveSecrets } from './live.ts';
+import { isSecretID } from './object-id.ts';
 import { markOf } from './ownership.ts';
 import { type InventoryEntry, plan, type Step } from './plan.ts';
 import type { Failure } from './read/objects.ts';
 import type { ReadRevision } from './revision-reader.ts';
 import type { ServiceAccountClients } from './service-account.ts';
+import { decryptSecrets, hasSecrets, withoutSecrets } from './sops/secrets.ts';
 import type { Outcome } from './status.ts';
 import { conflictFailure, notesOf, summarise } from './wording.ts';
 
@@ -54,10 +58,40 @@ export async function preview(
 ): Promise<{ read: ReadRevision; steps: Step[] }> {
   const read = await readRevision(policySync, surroundings, signal);
   requireHistory(policySync, read);
+  if (read.failures.length > 0) return { read, steps: [] };
+  const plain = await previewSecrets(policySync, read.objects, surroundings, signal);
+  if (plain.failures.length > 0) return { read: { ...read, failures: plain.failures }, steps: [] };
   const prune = policySync.spec.prune !== false;
-  const steps =
-    read.failures.length > 0 ? [] : await planFor(policySync, read.objects, { ...surroundings, prune }, signal);
-  return { read, steps };
+  const context = async (): Promise<Pick<Reading, 'client'>> => surroundings;
+  // What is left out is neither compared nor taken for gone.
+  const closed = new Set(plain.closed.map(({ id }) => id));
+  const inventory = inventoryOf(policySync).filter(({ id }) => !closed.has(id));
+  const known = { ...policySync, status: { ...policySync.status, inventory } };
+  const steps = await planFor(known, plain.objects, { ...surroundings, prune, context }, signal);
+  return { read, steps: [...steps, ...plain.closed] };
+}
+
+/**
+ * The objects with their Secrets decrypted by the rights of whoever asks, and the Secrets that these do not reach to: what is in them is left
+ * out, and said.
+ */
+async function previewSecrets(
+  policySync: PolicySync,
+  objects: readonly DesiredObject[],
+  surroundings: Pick<Surroundings, 'client'>,
+  signal: AbortSignal,
+): Promise<{ objects: DesiredObject[]; failures: Failure[]; closed: Extract<Step, { action: 'skip' }>[] }> {
+  if (!hasSecrets(objects)) return { objects: [...objects], failures: [], closed: [] };
+  try {
+    const identities = await readIdentities(policySync, surroundings, signal);
+    return { ...(await decryptSecrets(objects, identities, signal)), closed: [] };
+  } catch (error) {
+    if (!isForbidden(error)) throw error;
+    return {
+      ...withoutSecrets(objects, 'it is encrypted, and you may not read the Secret with the keys'),
+      failures: [],
+    };
+  }
 }
 
 /** Removes every object of the inventory that still carries the mark. Refusals are returned. */
@@ -66,10 +100,10 @@ export async function removeAll(
   surroundings: Surroundings,
   signal: AbortSignal,
 ): Promise<{ changes: Change[]; failures: Failure[] }> {
-  const steps = await planFor(policySync, [], { ...surroundings, prune: true }, signal);
+  const context = contextOnce(policySync, surroundings, signal);
+  const steps = await planFor(policySync, [], { ...surroundings, prune: true, context }, signal);
   const changes: Change[] = [];
-  const context = await contextFor(policySync, surroundings, signal);
-  const failures = await perform(steps, context, (_step, change) =>
+  const failures = await perform(steps, await context(), (_step, change) =>
     changes.push(...(change === undefined ? [] : [change])),
   );
   return { changes, failures };
@@ -90,7 +124,13 @@ async function applyRevision(
       remedy: 'correct spec.path; to remove everything, delete the PolicySync with spec.deletionPolicy Delete',
     });
   }
-  const steps = await planFor(policySync, objects, { ...surroundings, prune: policySync.spec.prune !== false }, signal);
+  const plain = hasSecrets(objects)
+    ? await decryptSecrets(objects, await readIdentities(policySync, surroundings, signal), signal)
+    : { objects, failures: [] };
+  if (plain.failures.length > 0) return refused('DecryptionFailed', revision, plain.failures);
+  const prune = policySync.spec.prune !== false;
+  const ask = contextOnce(policySync, surroundings, signal);
+  const steps = await planFor(policySync, plain.objects, { ...surroundings, prune, context: ask }, signal);
   const conflicts = steps.flatMap((step) => (step.action === 'conflict' ? [conflictFailure(step)] : []));
   if (conflicts.length > 0) return refused('ManagedByOther', revision, conflicts);
 
@@ -105,7 +145,7 @@ async function applyRevision(
       notes: notesOf(steps),
     };
 
-  const context = await contextFor(policySync, surroundings, signal);
+  const context = await ask();
   const refusals = await rehearse(steps, context);
   if (refusals.length > 0) return refused('ApplyRefused', revision, refusals);
 
@@ -146,16 +186,26 @@ function requireHistory({ spec, status }: PolicySync, { history, revision }: Rea
   });
 }
 
+interface Planning extends Pick<Surroundings, 'live' | 'exists'> {
+  prune: boolean;
+  /** By whose rights Secrets are read: those of whom they are written by. */
+  context: () => Promise<{ client: Pick<Client, 'get'> }>;
+}
+
 async function planFor(
   policySync: PolicySync,
   desired: readonly DesiredObject[],
-  { live, exists, prune }: Pick<Surroundings, 'live' | 'exists'> & { prune: boolean },
+  { live, exists, prune, context }: Planning,
   signal: AbortSignal,
 ): Promise<Step[]> {
   const mark = markOf(identityOf(policySync));
   const inventory = inventoryOf(policySync);
-  const ids = new Set([...desired, ...inventory].map(({ id }) => id));
-  const found = await live(ids, mark, signal);
+  const ids = [...new Set([...desired, ...inventory].map(({ id }) => id))];
+  const secrets = ids.filter(isSecretID);
+  const others = ids.filter((id) => !isSecretID(id));
+  const found = new Map(await live(others, mark, signal));
+  if (secrets.length > 0)
+    for (const [id, object] of await liveSecrets((await context()).client, secrets, signal)) found.set(id, object);
   return plan({
     mark,
     desired,
@@ -165,29 +215,6 @@ async function planFor(
     prune,
     force: policySync.spec.force === true,
   });
-}
-
-async function contextFor(
-  policySync: PolicySync,
-  { accounts }: Surroundings,
-  signal: AbortSignal,
-): Promise<ApplyContext> {
-  const { namespace, name } = identityOf(policySync);
-  const account = policySync.spec.serviceAccountName ?? 'default';
-  try {
-    await accounts.check(namespace, account, signal);
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-    throw new BackstayError(
-      'ServiceAccountNotFound',
-      `ServiceAccount ${namespace}/${account}, which spec.serviceAccountName names, does not exist`,
-      {
-        remedy: 'create it, and a RoleBinding that lets it write policies',
-        cause: error,
-      },
-    );
-  }
-  return { client: accounts.as(namespace, account), mark: markOf({ namespace, name }), signal };
 }
 
 function inventoryOf({ status }: PolicySync): InventoryEntry[] {

@@ -24,6 +24,7 @@ export function conflictFailure({ desired, manager }: Extract<Step, { action: 'c
 
 const CONSEQUENCE: Readonly<Record<string, string>> = {
   ValidationFailed: 'Nothing of it was applied',
+  DecryptionFailed: 'Nothing of it was applied',
   ManagedByOther: 'Nothing of it was applied',
   ApplyRefused: 'The server refused it in a rehearsal, and nothing of it was applied',
   ApplyIncomplete: 'A part of it was applied',

@@ -5,6 +5,7 @@ import { kindOf } from '../api/validation.ts';
 import { rankOf } from '../gitops/order.ts';
 import type { Position } from '../gitops/read/node-reader.ts';
 import { objectLabel } from '../gitops/read/objects.ts';
+import { isSecret, sopsBlock } from '../gitops/sops/admit.ts';
 import type { InputFile } from '../validate/files.ts';
 import { readWritten, type WrittenObject } from '../validate/objects.ts';
 import type { KindsOfCluster } from './kinds-of-cluster.ts';
@@ -44,6 +45,10 @@ export async function readIntended(
       const refuse = (field: string, message: string): void => {
         refused.push(refusedObject({ ...written, object: nameable(written.object) }, [{ field, message }]));
       };
+      if (isSecret(written.object) && sopsBlock(written.object) !== undefined) {
+        refused.push(leftOut(written));
+        continue;
+      }
       const wrong = complaint(written.object);
       if (wrong !== undefined) {
         refuse(...wrong);
@@ -62,6 +67,13 @@ export async function readIntended(
     }
   }
   return { intended: [...found.values()].sort(compareByReference), refused, problems };
+}
+
+/** A Secret that only those can read who have the key. */
+function leftOut({ object, file, at }: WrittenObject): PlannedObject {
+  const reason = 'it is encrypted with SOPS; to plan it too: sops decrypt FILE | backstay plan -';
+  const label = objectLabel(nameable(object));
+  return { action: 'skip', object: label, file, line: at('').line, causes: [], warnings: [], reason };
 }
 
 /** A refusal with the places of the fields that it is about. */

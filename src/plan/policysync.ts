@@ -2,10 +2,11 @@ import type { PolicySync } from '../api/generated/types.ts';
 import { desiredObjects } from '../gitops/desired.ts';
 import { judge } from '../gitops/judge.ts';
 import type { LiveObjects } from '../gitops/live.ts';
-import { parseObjectID } from '../gitops/object-id.ts';
+import { isSecretID, parseObjectID } from '../gitops/object-id.ts';
 import { markOf } from '../gitops/ownership.ts';
 import { plan, type Step } from '../gitops/plan.ts';
 import { type Failure, parseFieldPath, readObjects, type SourceObject } from '../gitops/read/objects.ts';
+import { withoutSecrets } from '../gitops/sops/secrets.ts';
 import { conflictFailure } from '../gitops/wording.ts';
 import type { InputFile } from '../validate/files.ts';
 import type { Intended } from './intended.ts';
@@ -41,8 +42,16 @@ export async function intentOfSync(
   const mark = markOf({ namespace, name });
   const read = files.map((file) => readObjects(file));
   const sources = read.flatMap(({ objects }) => objects);
-  const { objects, failures } = desiredObjects(sources, { mark, namespace, validate: judge });
-  const inventory = status?.inventory ?? [];
+  const decryption = spec.decryption !== undefined;
+  const desired = desiredObjects(sources, { mark, namespace, decryption, validate: judge });
+  const { failures } = desired;
+  // A plan is read by more people than a Secret is, so it does without the keys.
+  const { objects, closed } = withoutSecrets(
+    desired.objects,
+    'it is encrypted with SOPS, and a plan does not decrypt it; backstay sync diff does',
+  );
+  // Of Secrets nothing is known but their names: they are neither compared nor taken for gone.
+  const inventory = (status?.inventory ?? []).filter(({ id }) => !isSecretID(id));
   const found = await live(new Set([...objects, ...inventory].map(({ id }) => id)), mark, signal);
   const steps = plan({
     ...{ mark, desired: objects, inventory, exists },
@@ -57,7 +66,7 @@ export async function intentOfSync(
     problems: read.flatMap((one) => one.failures.map(complaintOf)),
     superfluous: [],
   };
-  for (const step of steps) {
+  for (const step of [...steps, ...closed]) {
     const isPruning = step.action === 'prune' || (step.action === 'skip' && step.desired === undefined);
     if (prune || !isPruning) sort(step, wrong, intent);
   }
@@ -83,6 +92,7 @@ function sort(step: Step, wrong: ReadonlySet<string | undefined>, intent: SyncIn
       const { file, line } = step.desired?.source ?? {};
       const place = { ...(file === undefined ? {} : { file }), ...(line === undefined ? {} : { line }) };
       const { id, reason } = step;
+      if (step.desired !== undefined && wrong.has(labelOf(step.desired.id))) return;
       intent.decided.push({ action: 'skip', object: labelOf(id), ...place, causes: [], warnings: [], reason });
     }
   }

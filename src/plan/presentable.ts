@@ -1,6 +1,8 @@
 import { stringify } from 'yaml';
 import { isRecord } from '../api/json.ts';
 import type { KubeObject } from '../api/meta.ts';
+import { isSecret } from '../gitops/sops/admit.ts';
+import { MASK, SECRET_FIELDS } from '../gitops/sops/discreet.ts';
 import { unifiedDiff } from './unified-diff.ts';
 
 // What the server keeps by itself: it differs between any two writes, and says nothing about them.
@@ -13,23 +15,11 @@ const SERVER_METADATA: readonly string[] = [
   'selfLink',
 ];
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
-const SECRET_FIELDS = ['data', 'stringData'];
-const MASK = '***';
 
 /** The differences between two states of an object as people read them: without what the server keeps, and without the values of Secrets. */
 export function differencesBetween(before: KubeObject | undefined, after: KubeObject): string[] {
   const [old, fresh] = masked(before === undefined ? undefined : shown(before), shown(after));
   return unifiedDiff(old === undefined ? '' : toYAML(old), toYAML(fresh));
-}
-
-/** A message about an object without the values that it holds if it is a Secret: some refusals quote them. */
-export function discreet(object: KubeObject, message: string): string {
-  if (!isSecret(object)) return message;
-  const parts = object as unknown as Record<string, unknown>;
-  const values = SECRET_FIELDS.flatMap((field) => (isRecord(parts[field]) ? Object.values(parts[field]) : []));
-  const texts = values.map((value) => (typeof value === 'string' ? value : JSON.stringify(value)));
-  const longestFirst = texts.filter((text) => text !== '').toSorted((a, b) => b.length - a.length);
-  return longestFirst.reduce((said, text) => said.replaceAll(text, MASK), message);
 }
 
 type Shown = Record<string, unknown>;
@@ -63,10 +53,6 @@ function maskValues(values: Shown, others: Shown, which: string): Shown {
     Object.hasOwn(others, key) && others[key] !== value ? `${MASK} ${which}` : MASK,
   ];
   return Object.fromEntries(Object.entries(values).map(mask));
-}
-
-function isSecret(object: { apiVersion?: unknown; kind?: unknown }): boolean {
-  return object.apiVersion === 'v1' && object.kind === 'Secret';
 }
 
 function toYAML(object: Shown): string {

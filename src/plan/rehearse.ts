@@ -2,12 +2,13 @@ import { describeError } from '../api/errors.ts';
 import type { KubeObject, ResourceType } from '../api/meta.ts';
 import { isTemporary } from '../gitops/apply.ts';
 import { objectLabel } from '../gitops/read/objects.ts';
+import { discreet } from '../gitops/sops/discreet.ts';
 import { Namespaces } from '../kube/builtin.ts';
 import type { Client } from '../kube/client.ts';
 import { isConflict, isNotFound, KubeError } from '../kube/kube-error.ts';
 import { refOf } from '../kube/resource.ts';
 import { type Intended, refusedObject } from './intended.ts';
-import { differencesBetween, discreet } from './presentable.ts';
+import { differencesBetween } from './presentable.ts';
 import type { PlannedObject } from './report.ts';
 
 export interface RehearsalOptions {

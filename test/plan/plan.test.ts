@@ -1,8 +1,9 @@
 // What a plan shows, without a cluster.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { discreet } from '../../src/gitops/sops/discreet.ts';
 import { FORMATS } from '../../src/plan/formats.ts';
-import { differencesBetween, discreet } from '../../src/plan/presentable.ts';
+import { differencesBetween } from '../../src/plan/presentable.ts';
 import type { PlanReport } from '../../src/plan/report.ts';
 import { upcomingRuns } from '../../src/plan/schedules.ts';
 import { unifiedDiff } from '../../src/plan/unified-diff.ts';

@@ -1548,6 +1548,7 @@ export interface PolicySyncSpec {
    */
   requireFastForward?: boolean;
   verify?: PolicySyncVerify;
+  decryption?: PolicySyncDecryption;
   /**
    * Secret to reach the repository, with the keys of Flux: username and password, bearerToken, ca.crt, tls.crt and tls.key, identity and known_hosts.
    */
@@ -1626,6 +1627,19 @@ export interface PolicySyncVerify {
   mode?: 'HEAD' | 'Tag' | 'TagAndHEAD';
   /**
    * Secret with the public keys that are trusted, with the keys of Flux: *.asc for PGP, *.sshpub for ssh.
+   */
+  secretRef: LocalReference;
+}
+/**
+ * How Secrets in the repository are decrypted. Without it a Secret is refused; with it a Secret that is not encrypted.
+ */
+export interface PolicySyncDecryption {
+  /**
+   * What they are encrypted with. SOPS: with keys of age.
+   */
+  provider: 'SOPS';
+  /**
+   * Secret with the age keys, with the keys of Flux: *.agekey, each a file that age-keygen wrote.
    */
   secretRef: LocalReference;
 }

@@ -4,6 +4,7 @@ import { differences } from '../../gitops/differences.ts';
 import { CONTESTED } from '../../gitops/drift/contest.ts';
 import type { Step } from '../../gitops/plan.ts';
 import { objectLabel } from '../../gitops/read/objects.ts';
+import { isSecretValue, MASK } from '../../gitops/sops/discreet.ts';
 import { describeFailure, notesOf } from '../../gitops/wording.ts';
 
 const VALUE_LENGTH = 60;
@@ -64,8 +65,10 @@ export function describeSteps(steps: readonly Step[]): { text: string[]; differs
       case 'change':
         return [
           `~ ${objectLabel(step.desired.object)}  (${placeOf(step.desired.source)})`,
-          ...differences(step.desired.object, step.live).map(
-            ({ field, live, wanted }) => `    ${field}: ${show(live)} -> ${show(wanted)}`,
+          ...differences(step.desired.object, step.live).map(({ field, live, wanted }) =>
+            isSecretValue(step.desired.object, field)
+              ? `    ${field}: ${live === undefined ? 'nothing' : MASK} -> ${MASK}`
+              : `    ${field}: ${show(live)} -> ${show(wanted)}`,
           ),
         ];
       case 'prune':

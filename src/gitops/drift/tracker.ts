@@ -80,7 +80,8 @@ export class DriftTracker {
     const tracked = this.#of(key);
     // After a failure what was applied before stays what the cluster has.
     if (kind === 'applied' && objects !== undefined)
-      tracked.desired = new Map(objects.map((object) => [object.id, object]));
+      // Nobody watches Secrets, and what is held of them here is encrypted: the interval finds their drift.
+      tracked.desired = new Map(objects.flatMap((one) => (one.encrypted === undefined ? [[one.id, one]] : [])));
     const changed = new Set(changes.map(({ id }) => id));
     for (const drift of drifts) {
       const former = tracked.contests.get(drift.id);

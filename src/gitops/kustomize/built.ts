@@ -3,6 +3,7 @@ import { isRecord } from '../../api/json.ts';
 import type { KubeObject } from '../../api/meta.ts';
 import { type Failure, readObjects, type SourceObject } from '../read/objects.ts';
 import { readYAML } from '../read/yaml.ts';
+import { isSecret } from '../sops/admit.ts';
 
 /** What kustomize made of a commit. */
 export interface Built {
@@ -29,7 +30,13 @@ export function readBuilt({ start, output, files }: Built): { objects: SourceObj
     const { object: plain, origin } = withoutOrigin(object);
     const file = origin === undefined ? start : posix.join(posix.dirname(start), origin);
     const twin = twinOf(plain, objectsIn(file));
-    return { object: plain, source: twin?.source ?? atBeginning(files.has(file) ? file : start) };
+    const source = twin?.source ?? atBeginning(files.has(file) ? file : start);
+    if (!isSecret(plain)) return { object: plain, source };
+    return {
+      object: plain,
+      source,
+      written: { own: twin?.object ?? plain, file: objectsIn(file).map((one) => one.object) },
+    };
   });
   return { objects: placed, failures: failures.map(({ line: _, ...failure }) => ({ ...failure, line: 1 })) };
 }

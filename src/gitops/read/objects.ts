@@ -25,6 +25,8 @@ export interface ObjectSource {
 export interface SourceObject {
   readonly object: KubeObject;
   readonly source: ObjectSource;
+  /** What a tool made the object of: it as it was written, and all objects of that file. The object itself was written, without it. */
+  readonly written?: { readonly own: KubeObject; readonly file: readonly KubeObject[] };
 }
 
 /** Something wrong in a policy repository, in the shape of PolicySync's `status.failures`. */
