@@ -107,7 +107,13 @@ test('a part that its test forgot is removed with its ground', async () => {
   const ground = await takeGround();
   const mongod = await startMongod({ on: ground });
   await ground.stop();
-  assert.is(await mongod.process.ended, 'SIGKILL');
+  let how: number | string | undefined;
+  void mongod.process.ended.then((ended) => {
+    how = ended;
+  });
+  // Parts of the lab do not keep their owner alive, so waiting for the end alone would end this test early.
+  await until('mongod has ended', async () => how !== undefined);
+  assert.is(how, 'SIGKILL');
   assert.not(existsSync(ground.folder));
 });
 
