@@ -7,12 +7,11 @@ import type { PolicySyncDependencies } from './dependencies.ts';
 import { touchedBy } from './drift/watch.ts';
 import { markOf } from './ownership.ts';
 import type { Hints } from './push/hints.ts';
-import { PolicySyncReconciler } from './reconciler.ts';
+import { CONCURRENCY, PolicySyncReconciler } from './reconciler.ts';
 
 export { liveFrom, liveFromCaches } from './live.ts';
 
 const NAME = 'policysync';
-const CONCURRENCY = 4;
 /** Longer than any spec.timeout that makes sense: that one ends a reconciliation in time. */
 const DEADLINE_SECONDS = 3600;
 

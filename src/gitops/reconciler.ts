@@ -26,11 +26,16 @@ import { RevisionReader } from './revision-reader.ts';
 import { isRequested, Schedule } from './schedule.ts';
 import { ServiceAccountClients } from './service-account.ts';
 import { intervalsOf, jittered, timedOut } from './settings.ts';
+import { SlowLane } from './slow-lane.ts';
 import { type Outcome, statusAfter, statusDuring, statusSuspended } from './status.ts';
 import { PolicySyncStore } from './store.ts';
 import { type Surroundings, synchronise } from './synchronise.ts';
 
 const SECOND_LOOK_MS = 3000;
+/** How soon a PolicySync that found no room among the slow ones asks again. */
+const NO_ROOM_SECONDS = 1;
+/** PolicySyncs at once, unless the dependencies say otherwise. */
+export const CONCURRENCY = 4;
 
 /** Reconciles one PolicySync at a time per key; what it remembers between two times spares work and may be lost. */
 export class PolicySyncReconciler {
@@ -44,6 +49,7 @@ export class PolicySyncReconciler {
   readonly #measures: Measures;
   readonly #drift: DriftTracker;
   readonly #commitStatuses: CommitStatusReporter;
+  readonly #lane: SlowLane;
   readonly #uids = new Map<string, string>();
 
   /** @param wake called with a key that has something to write */
@@ -53,6 +59,7 @@ export class PolicySyncReconciler {
     const { client, policySyncs, events, log = silent, signal, clock, commitStatus, metrics } = dependencies;
     this.#accounts = new ServiceAccountClients(client, this.#clock);
     this.#schedule = new Schedule(this.#clock);
+    this.#lane = new SlowLane(dependencies.concurrency ?? CONCURRENCY);
     this.#store = new PolicySyncStore(client, policySyncs);
     this.#notices = new Notices(events, log);
     this.#measures = new Measures(metrics);
@@ -89,8 +96,12 @@ export class PolicySyncReconciler {
       return undefined;
     }
     const waitMs = this.#schedule.waitMs(key, uid);
-    if (waitMs <= 0 || isHinted || isRequested(held))
-      return this.#synchronise(key, held, { isHinted, drifts: [] }, signal);
+    if (waitMs <= 0 || isHinted || isRequested(held)) {
+      using place = this.#lane.enter(key);
+      if (place !== undefined) return await this.#synchronise(key, held, { isHinted, drifts: [] }, signal);
+      if (isHinted) this.#schedule.hint(key);
+      return { requeueAfterSeconds: NO_ROOM_SECONDS };
+    }
     const { drifts, nextInMs = waitMs } = await this.#look(key, held, signal);
     if (drifts.length > 0) return this.#synchronise(key, held, { isHinted, drifts }, signal);
     if (held.status !== undefined)
@@ -149,6 +160,7 @@ export class PolicySyncReconciler {
     this.#drift.ended(key, outcome, read?.objects, drifts, this.#clock.now());
 
     const tookMs = this.#clock.now() - startedAt;
+    this.#lane.ended(key, outcome, tookMs);
     const regular = jittered(outcome.kind === 'applied' ? intervals.interval : intervals.retryInterval, Math.random());
     // A git server may call before all of its parts know the commit: what was announced and is not there is looked for once more soon.
     const isEarly = isHinted && outcome.revision === current.status?.lastAppliedRevision;
@@ -211,6 +223,7 @@ export class PolicySyncReconciler {
     this.#schedule.forget(key);
     this.#store.forget(key);
     this.#drift.forget(key);
+    this.#lane.forget(key);
     this.#uids.delete(key);
     if (uid === undefined) return;
     this.#commitStatuses.forget(uid);

@@ -814,6 +814,51 @@ test('the command line shows what is followed, what would change, and has it don
   }
 });
 
+test('git servers that do not answer leave room for others, and say that they are waited for', async (context) => {
+  const { client, namespace, server, repository, cache: policySyncs, folder } = context;
+  const stuck = server.repository(`${namespace}-stuck`);
+  let [open, most, asked] = [0, 0, 0];
+  server.intercept = ({ url = '' }, response) => {
+    if (!url.includes(`${namespace}-stuck`)) return false;
+    open += 1;
+    asked += 1;
+    most = Math.max(most, open);
+    response.on('close', () => {
+      open -= 1;
+    });
+    return true;
+  };
+  const stop = new AbortController();
+  const events = { record: () => {} };
+  const running = policySyncController({
+    ...{ client, policySyncs, folder, live: liveFrom(client), events, concurrency: 2 },
+  }).run(stop.signal);
+  const names = ['one', 'two', 'three'];
+  const reasons = (): (string | undefined)[] =>
+    names.map((name) => {
+      const { status } = policySyncs.getByKey(`${namespace}/${name}`) ?? {};
+      return status?.conditions?.find(({ type }) => type === 'Ready')?.reason;
+    });
+  try {
+    for (const name of names) await declare(context, { url: server.urlOf(stuck), timeout: '1s' }, name);
+    await until('all of them have timed out', async () => reasons().every((reason) => reason === 'TimedOut'));
+    [most, asked] = [open, 0];
+    repository.commit({ 'a.yaml': retention('daily', 7) });
+    await declare(context, { timeout: '30s' });
+    await until('the one that is answered is applied', async () => (await retentions(context)).daily === 7);
+    await until('the others were tried again', async () => asked >= names.length);
+    assert.is(most, 1, 'one of two workers waits for those that timed out');
+
+    server.intercept = undefined;
+    stuck.commit({ 'b.yaml': retention('weekly', 4) });
+    // Two of the three find that the first has it.
+    await until('they go on by themselves', async () => (await retentions(context)).weekly === 4);
+  } finally {
+    stop.abort();
+    await running;
+  }
+});
+
 test('the controller follows the branch by itself, and puts drift right at its interval', async (context) => {
   const { client, namespace, repository, cache: policySyncs, folder, events } = context;
   const registry = new Registry();
