@@ -17,6 +17,12 @@ export class Ledger {
     this.#done.add(step);
   }
 
+  /** Whether each object that is to be written is on record already, whatever happens meanwhile. */
+  knowsAll(): boolean {
+    const known = new Set(this.#former.map(({ id }) => id));
+    return this.#steps.filter(isWrite).every((step) => known.has(step.action === 'prune' ? step.id : step.desired.id));
+  }
+
   /** When everything has been done. */
   final(): InventoryEntry[] {
     for (const step of this.#steps) if (isWrite(step)) this.#done.add(step);

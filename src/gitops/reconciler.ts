@@ -140,6 +140,7 @@ export class PolicySyncReconciler {
     let head: string | undefined;
     const announce: Surroundings['announce'] = async (revision, inventory, during) => {
       this.#commitStatuses.report(key, current, reportStart(current, revision));
+      if (inventory === undefined) return;
       const progress = { reason: 'Progressing', message: `Applying ${revision}`, revision, inventory };
       current = await this.#store.writeStatus(
         key,

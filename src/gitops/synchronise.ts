@@ -18,14 +18,20 @@ import { decryptSecrets, hasSecrets, withoutSecrets } from './sops/secrets.ts';
 import type { Outcome } from './status.ts';
 import { conflictFailure, notesOf, summarise } from './wording.ts';
 
+/** So many writes are over before anybody could read that they are under way; a status of thousands of objects takes longer to write. */
+const FEW = 20;
+
 /** What a synchronisation needs of its surroundings. */
 export interface Surroundings extends Reading {
   accounts: ServiceAccountClients;
   live: LiveObjects;
   /** Whether there is a PolicySync with this mark. */
   exists: (mark: string) => boolean;
-  /** Called before the first write, with what will have been touched: it must be on record before it happens. */
-  announce: (revision: string, inventory: InventoryEntry[], signal: AbortSignal) => Promise<void>;
+  /**
+   * Called before the first write, with what will have been touched: it must be on record before it happens. Without it when all of that is on
+   * record and little is to be written.
+   */
+  announce: (revision: string, inventory: InventoryEntry[] | undefined, signal: AbortSignal) => Promise<void>;
 }
 
 /**
@@ -149,7 +155,8 @@ async function applyRevision(
   const refusals = await rehearse(steps, context);
   if (refusals.length > 0) return refused('ApplyRefused', revision, refusals);
 
-  await surroundings.announce(revision, ledger.intended(), signal);
+  const isSmall = steps.filter(isWrite).length <= FEW && ledger.knowsAll();
+  await surroundings.announce(revision, isSmall ? undefined : ledger.intended(), signal);
   const changes: Change[] = [];
   try {
     const failures = await perform(steps, context, (step, change) => {

@@ -180,6 +180,10 @@ async function seen(cache: Cache<PolicySync>, object: PolicySync): Promise<void>
   });
 }
 
+function statusesIn(writes: readonly string[]): number {
+  return writes.filter((write) => write.includes(' PolicySync ')).length;
+}
+
 let requests = 0;
 
 /** Reconciles now, as somebody who sets the annotation does, and gives the PolicySync afterwards. */
@@ -311,6 +315,7 @@ test('a changed file changes its object alone, and a removed one is pruned', asy
     context.writes.filter((write) => write.includes('RetentionPolicy')),
     ['apply RetentionPolicy daily', 'delete RetentionPolicy yearly'],
   );
+  assert.is(statusesIn(context.writes), 1, 'all of it is on record before, so that one status is enough');
   assert.is(after.status?.inventory?.length, 2);
 });
 
@@ -335,6 +340,7 @@ test('a rename creates the new object before it prunes the old one', async (cont
     context.writes.filter((write) => write.includes('RetentionPolicy')),
     ['apply RetentionPolicy new', 'delete RetentionPolicy old'],
   );
+  assert.is(statusesIn(context.writes), 2, 'a new object is on record before it is made');
 });
 
 test('one bad file, and nothing of the commit is applied or pruned; every failure has its file, line and field', async (context) => {
