@@ -110,7 +110,7 @@ test('no request fails while every replica is replaced by another', async () => 
       await fleet.remove(old, 'SIGTERM');
     }
   });
-  assert.ok(answered > 20, String(answered));
+  assert.ok(answered > 100, String(answered));
   assert.equal(failures, []);
 });
 
@@ -129,7 +129,7 @@ test('a replica that is killed takes with it what it was answering, and nothing 
     forgotten = performance.now();
     await sleep(700);
   });
-  assert.ok(answered > 20, String(answered));
+  assert.ok(answered > 50, String(answered));
   for (const { began, ended, message } of failures) {
     assert.ok(ended >= killed && began <= forgotten, `${message}, ${Math.round(began - killed)} ms after the kill`);
     assert.match(message, /failed calling webhook/);
