@@ -13,9 +13,10 @@ import { startReceiver } from '../../src/gitops/push/receiver.ts';
 import { Cache } from '../../src/kube/cache.ts';
 import { connect } from '../../src/kube/client.ts';
 import type { KubeObject, ResourceType } from '../../src/kube/resource.ts';
+import { REQUEST_RATE } from '../../src/operator/settings.ts';
 
 const [folder = ''] = process.argv.slice(2);
-const client = await connect();
+const client = await connect(REQUEST_RATE);
 const signal = new AbortController().signal;
 const policySyncs = new Cache({ client, type: PolicySyncs });
 void policySyncs.run(signal);

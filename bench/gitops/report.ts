@@ -1,24 +1,39 @@
 import type { Percentiles } from '../webhook/percentiles.ts';
 
-export interface Report {
-  machine: string;
-  policies: number;
-  objects: number;
+/** Of one PolicySync of a large repository. */
+export interface LargeFigures {
   /** Seconds from the PolicySync to its status that says what was applied. */
   firstSync: number;
   /** Milliseconds from the end of a push to the changed object in the cluster. */
   push: Percentiles;
-  /** Of many PolicySyncs that arrive together. */
-  many: { syncs: number; policies: number; seconds: number };
-  /** Bytes that the process took at most after each of the two. */
-  peak: { one: number; many: number };
   /** Requests of the git server for one reconciliation that finds nothing new. */
   unchanged: number;
+  /** Bytes that the process took at most. */
+  peak: number;
+}
+
+/** Of many PolicySyncs that arrive together, in a process of its own. */
+export interface ManyFigures {
+  syncs: number;
+  /** Of each. */
+  policies: number;
+  /** Until all of them are applied. */
+  seconds: number;
+  /** Bytes that the process took at most. */
+  peak: number;
+}
+
+export interface Report {
+  machine: string;
+  policies: number;
+  objects: number;
+  large: LargeFigures;
+  many: ManyFigures;
 }
 
 /** The page of the documentation. */
-export function page(report: Report): string {
-  const { machine, policies, objects, firstSync, push, many, peak, unchanged } = report;
+export function page({ machine, policies, objects, large, many }: Report): string {
+  const { firstSync, push, unchanged } = large;
   const mib = (bytes: number): string => `${Math.round(bytes / (1 << 20))} MiB`;
   const ms = (value: number): string => `${value.toFixed(0)} ms`;
   return [
@@ -34,9 +49,9 @@ export function page(report: Report): string {
     `| the same, p95 | ${ms(push.p95)} |`,
     `| the same, longest | ${ms(push.max)} |`,
     `| requests of the git server when nothing is new | ${unchanged} |`,
-    `| memory at most, one PolicySync of ${policies} policies | ${mib(peak.one)} |`,
+    `| memory at most, one PolicySync of ${policies} policies | ${mib(large.peak)} |`,
     `| ${many.syncs} PolicySyncs of ${many.policies} policies, all of them applied | ${many.seconds.toFixed(1)} s |`,
-    `| memory at most, with these | ${mib(peak.many)} |`,
+    `| memory at most with these, in a process of their own | ${mib(many.peak)} |`,
     '',
   ].join('\n');
 }

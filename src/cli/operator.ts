@@ -15,6 +15,7 @@ import { type Client, connect } from '../kube/client.ts';
 import { EventRecorder } from '../kube/events.ts';
 import type { Caches } from '../operator/caches.ts';
 import { type OperatorParts, operatorRegistry, runOperator } from '../operator/main.ts';
+import { REQUEST_RATE } from '../operator/settings.ts';
 import { BACKSTAY_VERSION } from '../runner/version.ts';
 import { interruptible } from './signals.ts';
 
@@ -69,6 +70,7 @@ async function run(options: OperatorCommandOptions): Promise<void> {
     kubeconfig: options.kubeconfig,
     userAgent: `backstay-operator/${BACKSTAY_VERSION}`,
     onResponse: metrics.response,
+    ...REQUEST_RATE,
   });
   // Unique even when a Pod's container is started again, and in a second process on one machine.
   const identity = `${process.env.POD_NAME ?? hostname()}_${randomBytes(4).toString('hex')}`;

@@ -1,6 +1,6 @@
 import { isWrite } from './apply.ts';
-import type { DesiredObject } from './desired.ts';
 import type { InventoryEntry, Step } from './plan.ts';
+import type { DesiredObject } from './prepare.ts';
 
 /** Keeps track of what the inventory has to say while objects are written one after the other. */
 export class Ledger {

@@ -1,9 +1,9 @@
 import type { KubeObject, ResourceType } from '../api/meta.ts';
 import { isSettled } from '../kube/settled.ts';
-import type { DesiredObject } from './desired.ts';
 import { type ObjectID, parseObjectID } from './object-id.ts';
 import { rankOf } from './order.ts';
 import { FIELD_MANAGER, isMarked, otherManager, refusesPrune } from './ownership.ts';
+import type { DesiredObject } from './prepare.ts';
 
 /** An object that was applied, as `status.inventory` remembers it. */
 export interface InventoryEntry {

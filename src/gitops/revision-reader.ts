@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import type { PolicySync } from '../api/generated/types.ts';
-import { type DesiredObject, type DesiredOptions, desiredObjects } from './desired.ts';
+import { type DesiredOptions, desiredObjects } from './desired.ts';
 import { readBuilt } from './kustomize/built.ts';
+import { type DesiredObject, Preparations } from './prepare.ts';
 import { type Failure, readObjects, type SourceObject } from './read/objects.ts';
 import type { Commit } from './source/commit.ts';
 import type { History } from './source/history.ts';
@@ -32,7 +33,7 @@ export class RevisionReader {
   readonly #read = new Map<string, { key: string; result: ReadRevision }>();
   /** What each file of the last commit held, and what was said about its objects: most files are the same in the next one. */
   readonly #files = new Map<string, ReadonlyMap<string, ReturnType<typeof readObjects>>>();
-  readonly #verdicts = new Map<string, Verdicts>();
+  readonly #judged = new Map<string, { verdicts: Verdicts; preparations: Preparations }>();
 
   /** @param id of the PolicySync, its uid */
   async read(
@@ -50,19 +51,19 @@ export class RevisionReader {
     const known = this.#read.get(id);
     if (known !== undefined && known.key === keyOf(head)) return known.result;
 
-    const snapshot = await source.read(head, spec.path, signal);
+    const former = this.#files.get(id);
+    const nameOf = ({ oid, path }: { oid: string; path: string }): string => `${oid} ${path}`;
+    const snapshot = await source.read(head, spec.path, signal, (file) => former?.has(nameOf(file)) === true);
     const objects: SourceObject[] = [];
     const failures: Failure[] = [...snapshot.failures];
-    const former = this.#files.get(id);
     const files = new Map<string, ReturnType<typeof readObjects>>();
     for (const file of snapshot.files) {
-      const name = `${file.oid} ${file.path}`;
-      const same = former?.get(name);
-      const read = same ?? readObjects(file);
-      files.set(name, read);
+      const read = file.content === undefined ? former?.get(nameOf(file)) : readObjects(file);
+      if (read === undefined) throw new TypeError(`${file.path} was not read`);
+      files.set(nameOf(file), read);
       objects.push(...read.objects);
       failures.push(...read.failures);
-      if (same !== undefined) continue;
+      if (file.content === undefined) continue;
       // Parsing holds the only thread; everything else in this process gets its turn between two files.
       await setImmediate();
       signal.throwIfAborted();
@@ -73,9 +74,9 @@ export class RevisionReader {
       failures.push(...read.failures);
     }
     this.#files.set(id, files);
-    const verdicts = this.#verdicts.get(id) ?? new Verdicts();
-    this.#verdicts.set(id, verdicts);
-    const desired = desiredObjects(objects, { ...options, verdicts });
+    const judged = this.#judged.get(id) ?? { verdicts: new Verdicts(), preparations: new Preparations() };
+    this.#judged.set(id, judged);
+    const desired = desiredObjects(objects, { ...options, ...judged });
     const result = {
       revision: formatRevision(snapshot.revision),
       commit: snapshot.commit,
@@ -91,6 +92,6 @@ export class RevisionReader {
   forget(id: string): void {
     this.#read.delete(id);
     this.#files.delete(id);
-    this.#verdicts.delete(id);
+    this.#judged.delete(id);
   }
 }

@@ -2,16 +2,24 @@ import type { Cause } from '../api/causes.ts';
 import type { Kind } from '../api/kinds.ts';
 import type { KubeObject, ResourceType } from '../api/meta.ts';
 import type { Lookup } from '../api/rules/rule.ts';
-import type { DesiredObject } from './desired.ts';
 import type { ObjectID } from './object-id.ts';
+import type { DesiredObject } from './prepare.ts';
 
 type Validate = (kind: Kind, object: KubeObject, lookup: Lookup) => readonly Cause[];
 
 interface Verdict {
   digest: string;
   /** What the rules looked up to come to it, and what it looked like then. */
-  reads: ReadonlyMap<string, string>;
+  reads: readonly Read[];
   causes: readonly Cause[];
+}
+
+interface Read {
+  type: ResourceType;
+  namespace: string | undefined;
+  /** None for all of the kind. */
+  name: string | undefined;
+  print: string;
 }
 
 /** What a look-up comes to, in short: another answer has another text. */
@@ -35,8 +43,7 @@ export class Verdicts {
     prints: Fingerprints,
   ): readonly Cause[] {
     const known = this.#known.get(id);
-    const still = (key: string, print: string): boolean => printOf(key, prints) === print;
-    const isSame = known?.digest === digest && [...known.reads].every(([key, print]) => still(key, print));
+    const isSame = known?.digest === digest && known.reads.every((read) => printOf(read, prints) === read.print);
     const verdict = isSame ? known : judgeAnew(digest, object, validate, lookup, prints);
     this.#next.set(id, verdict);
     return verdict.causes;
@@ -56,11 +63,12 @@ function judgeAnew(
   lookup: Lookup,
   prints: Fingerprints,
 ): Verdict {
-  const reads = new Map<string, string>();
-  const note = (...parts: [type: ResourceType, namespace?: string | undefined, name?: string]): void => {
-    const [type, namespace, name] = parts;
-    const key = JSON.stringify([type.apiVersion, type.kind, namespace ?? null, name ?? null]);
-    if (!reads.has(key)) reads.set(key, printOf(key, prints));
+  const reads = new Map<string, Read>();
+  const note = (type: ResourceType, namespace?: string, name?: string): void => {
+    const key = JSON.stringify([type.apiVersion, type.kind, namespace, name]);
+    if (reads.has(key)) return;
+    const read = { type, namespace, name };
+    reads.set(key, { ...read, print: printOf(read, prints) });
   };
   const noting: Lookup = {
     knows: (type) => lookup.knows(type),
@@ -74,11 +82,9 @@ function judgeAnew(
     },
   };
   const causes = validate(object.kind as Kind, object, noting);
-  return { digest, reads, causes };
+  return { digest, reads: [...reads.values()], causes };
 }
 
-function printOf(key: string, prints: Fingerprints): string {
-  const [apiVersion, kind, namespace, name] = JSON.parse(key) as [string, string, string | null, string | null];
-  const type = { apiVersion, kind } as ResourceType;
-  return name === null ? prints.list(type) : prints.get(type, namespace ?? undefined, name);
+function printOf({ type, namespace, name }: Omit<Read, 'print'>, prints: Fingerprints): string {
+  return name === undefined ? prints.list(type) : prints.get(type, namespace, name);
 }

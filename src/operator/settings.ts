@@ -4,6 +4,12 @@ import { parse } from 'yaml';
 import { BackstayError, describeError } from '../api/errors.ts';
 import type { PodOverlay } from './jobs/overlay.ts';
 
+/**
+ * Requests of the operator, a second and at once. A hundred PolicySyncs that arrive together ask for thousands of objects that are not there
+ * yet; fairness towards others is the API server's own affair (API Priority and Fairness).
+ */
+export const REQUEST_RATE = { qps: 200, burst: 400 };
+
 export interface OperatorOptions {
   /** Namespace of the operator: where its Lease is. */
   namespace: string;

@@ -4,13 +4,13 @@ import * as assert from 'uvu/assert';
 import type { PolicySyncStatus } from '../../src/api/generated/types.ts';
 import { Addons, RestoreSessions, RetentionPolicies } from '../../src/api/kinds.ts';
 import type { KubeObject, ManagedFieldsEntry, ResourceType } from '../../src/api/meta.ts';
-import type { DesiredObject } from '../../src/gitops/desired.ts';
 import { type Contest, contestAfter, isCalm, isContested, withContests } from '../../src/gitops/drift/contest.ts';
 import { type Drift, driftOf } from '../../src/gitops/drift/drift.ts';
 import { DriftTracker } from '../../src/gitops/drift/tracker.ts';
 import { touchedBy } from '../../src/gitops/drift/watch.ts';
 import { objectID } from '../../src/gitops/object-id.ts';
 import { FIELD_MANAGER } from '../../src/gitops/ownership.ts';
+import type { DesiredObject } from '../../src/gitops/prepare.ts';
 import type { Outcome } from '../../src/gitops/status.ts';
 import type { CacheEvent } from '../../src/kube/cache.ts';
 

@@ -7,10 +7,10 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { PolicySyncRef } from '../../src/api/generated/types.ts';
 import type { Access } from '../../src/gitops/source/access.ts';
-import type { Snapshot } from '../../src/gitops/source/source.ts';
+
 import { makeAuthority } from '../lab/certs.ts';
 import { GitServer, type TestRepository } from './git-server.ts';
-import { failureOf, type ReadOptions, readCommit, texts } from './reading.ts';
+import { failureOf, type Read, type ReadOptions, readCommit, texts } from './reading.ts';
 
 interface Context {
   server: GitServer;
@@ -36,7 +36,7 @@ test.before.each((context) => {
 });
 test.after.each(({ folder }) => rmSync(folder, { recursive: true, force: true }));
 
-function read({ server, repository, folder }: Context, options: Partial<ReadOptions> = {}): Promise<Snapshot> {
+function read({ server, repository, folder }: Context, options: Partial<ReadOptions> = {}): Promise<Read> {
   return readCommit({ url: server.urlOf(repository), folder, ...options });
 }
 
@@ -68,6 +68,28 @@ test('a commit that is here already is not fetched again, and the next one is', 
   assert.is(context.server.requests.length, 1);
   context.repository.commit({ 'a.yaml': 'a: 2' });
   assert.equal(texts(await read(context)), { 'a.yaml': 'a: 2' });
+});
+
+test('a file whose content is known is named and not read', async (context) => {
+  context.repository.commit({ 'a.yaml': 'a: 1', 'b.yaml': 'b: 1' });
+  const before = await read(context);
+  context.repository.commit({ 'a.yaml': 'a: 2' });
+  const known = new Set(before.files.map(({ oid, path }) => `${oid} ${path}`));
+  const asked: string[] = [];
+  const isKnown = ({ oid, path }: { oid: string; path: string }): boolean => {
+    asked.push(path);
+    return known.has(`${oid} ${path}`);
+  };
+  assert.equal(texts(await read(context, { isKnown })), { 'a.yaml': 'a: 2' });
+  assert.equal(asked, ['a.yaml', 'b.yaml']);
+});
+
+test('a tag that leads to no commit is an error', async (context) => {
+  const { repository } = context;
+  repository.commit({ 'a.yaml': '1' });
+  const blob = repository.git('rev-parse', 'HEAD:a.yaml').trim();
+  repository.git('tag', 'v1.0.0', blob);
+  assert.is((await failureOf(read(context, { ref: { tag: 'v1.0.0' } }))).code, 'RefNotFound');
 });
 
 test('a branch, a tag, an annotated tag, a range, a name and a commit are followed', async (context) => {

@@ -4,9 +4,10 @@ import * as assert from 'uvu/assert';
 import { API_VERSION } from '../../src/api/group.ts';
 import type { KubeObject } from '../../src/api/meta.ts';
 import { review } from '../../src/api/review.ts';
-import { type DesiredObject, type DesiredOptions, desiredObjects } from '../../src/gitops/desired.ts';
+import { type DesiredOptions, desiredObjects } from '../../src/gitops/desired.ts';
 import { FIELD_MANAGER, markOf } from '../../src/gitops/ownership.ts';
 import { type InventoryEntry, type PlanInput, plan, type Step } from '../../src/gitops/plan.ts';
+import type { DesiredObject } from '../../src/gitops/prepare.ts';
 import { type Failure, readObjects } from '../../src/gitops/read/objects.ts';
 
 const test = suite('plan');

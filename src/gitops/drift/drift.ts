@@ -1,9 +1,9 @@
 import type { KubeObject, ManagedFieldsEntry } from '../../api/meta.ts';
 import { isSettled } from '../../kube/settled.ts';
-import type { DesiredObject } from '../desired.ts';
 import { differences } from '../differences.ts';
 import type { ObjectID } from '../object-id.ts';
 import { FIELD_MANAGER } from '../ownership.ts';
+import type { DesiredObject } from '../prepare.ts';
 import { objectLabel } from '../read/objects.ts';
 
 /** An object of git that the cluster has otherwise. */

@@ -1,6 +1,6 @@
 import type { KubeObject } from '../../api/meta.ts';
-import type { DesiredObject } from '../desired.ts';
 import type { ObjectID } from '../object-id.ts';
+import type { DesiredObject } from '../prepare.ts';
 import type { Outcome } from '../status.ts';
 import { CONTEST_BACKOFF, type Contest, type ContestBackoff, contestAfter, isCalm } from './contest.ts';
 import { type Drift, driftOf } from './drift.ts';

@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { isRecord, sameValue } from '../../api/json.ts';
 import type { KubeObject } from '../../api/meta.ts';
-import type { DesiredObject } from '../desired.ts';
 import type { Step } from '../plan.ts';
+import type { DesiredObject } from '../prepare.ts';
 import { type Failure, failureAt } from '../read/objects.ts';
 import { sopsBlock } from './admit.ts';
 import { type Broken, decryptDocuments } from './decrypt.ts';

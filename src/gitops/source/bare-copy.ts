@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BackstayError } from '../../api/errors.ts';
+import { type GitObject, readAll, treeName } from './contents.ts';
 import { exists, packBytes, removeLeftovers } from './copy.ts';
 import type { Git } from './git.ts';
 import type { Revision } from './reference.ts';
@@ -12,6 +13,15 @@ const FETCHED = 'refs/backstay/fetched';
 // Every fetch leaves a pack, and depth 1 forgets nothing by itself: after so many the copy is made anew.
 const MAX_PACKS = 16;
 const SIZE_CHECK_MS = 200;
+
+/** A commit that is in the copy. */
+export interface Found {
+  revision: Revision;
+  /** As git stores it. */
+  commit: string;
+  /** What stands at the folder that was asked for. */
+  tree: GitObject | undefined;
+}
 
 /** The bare copy of a repository that what is followed is fetched into. */
 export class BareCopy {
@@ -39,28 +49,35 @@ export class BareCopy {
     await this.#git.text(['init', '--bare', '--quiet', '--template='], signal);
   }
 
-  /** Whether the commit is here, and the tag that leads to it. */
-  async has({ oid, tag }: Revision, signal: AbortSignal): Promise<boolean> {
-    const wanted = [`${oid} commit `, ...(tag === undefined ? [] : [`${tag} tag `])];
-    const names = [oid, ...(tag === undefined ? [] : [tag])];
-    const lines = (await this.#git.catFile(['--batch-check'], `${names.join('\n')}\n`, signal)).toString().split('\n');
-    return wanted.every((start, index) => lines[index]?.startsWith(start));
+  /** The commit, if it is here, and so is the tag that leads to it. @param folder whose tree is wanted */
+  async find(wanted: Revision, folder: string, signal: AbortSignal): Promise<Found | undefined> {
+    const { oid, tag } = wanted;
+    const names = [oid, treeName(oid, folder), ...(tag === undefined ? [] : [tag])];
+    const [commit, tree, leading] = await readAll(this.#git, names, signal);
+    if (commit?.type !== 'commit' || (tag !== undefined && leading?.type !== 'tag')) return undefined;
+    return { revision: wanted, commit: commit.content.toString('utf8'), tree };
   }
 
   /** Fetches a commit and nothing before it; the answer is what was there: a branch may have moved. */
-  async fetch(wanted: Revision, signal: AbortSignal): Promise<Revision> {
+  async fetch(wanted: Revision, folder: string, signal: AbortSignal): Promise<Found> {
     await this.transfer(wanted, 1, signal);
-    const resolve = async (suffix: string): Promise<string> =>
-      (await this.#git.text(['rev-parse', '--verify', '--end-of-options', `${FETCHED}${suffix}`], signal)).trim();
-    const [object, oid] = [await resolve(''), await resolve('^{commit}')];
+    const names = [FETCHED, `${FETCHED}^{commit}`, treeName(FETCHED, folder)];
+    const [object, commit, tree] = await readAll(this.#git, names, signal);
     const { ref, label } = wanted;
+    if (commit === undefined || object === undefined) {
+      throw new BackstayError('RefNotFound', `${label} of the repository at ${this.#url.host} leads to no commit`, {
+        remedy: 'correct spec.ref',
+      });
+    }
+    const { oid } = commit;
     if (ref === undefined && oid !== wanted.oid) {
       throw new BackstayError(
         'ContentRefused',
         `Cannot read the repository at ${this.#url.host}: it answered with commit ${oid} for ${wanted.oid}`,
       );
     }
-    return object === oid ? { oid, ref, label } : { oid, ref, label, tag: object };
+    const revision = object.oid === oid ? { oid, ref, label } : { oid, ref, label, tag: object.oid };
+    return { revision, commit: commit.content.toString('utf8'), tree };
   }
 
   /** Fetches a commit with so many before it. */

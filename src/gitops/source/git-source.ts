@@ -8,11 +8,11 @@ import { type Access, secretsOf } from './access.ts';
 import { writeAccess } from './access-files.ts';
 import { BareCopy } from './bare-copy.ts';
 import { parseCommit } from './commit.ts';
-import { listTree, readBlobs, treeOf } from './contents.ts';
+import { listTree, readBlobs, requireTree } from './contents.ts';
 import { Git } from './git.ts';
 import { formerCommit, type History, parentsOf } from './history.ts';
 import { parseAdvertised, type Reference, type Revision, refPatterns, resolveReference } from './reference.ts';
-import type { Snapshot, Source } from './source.ts';
+import type { IsKnown, Snapshot, Source } from './source.ts';
 import { entriesOf, folderOf, readTree, SOURCE_LIMITS, type SourceLimits } from './tree.ts';
 import type { RepositoryURL } from './url.ts';
 import { judgeSignature, signatureFormat, type Verification, writeTrust } from './verify.ts';
@@ -96,14 +96,19 @@ class GitSource implements Source {
     return resolveReference(this.#reference, parseAdvertised(output));
   }
 
-  async read(revision: Revision, path: string | undefined, signal: AbortSignal): Promise<Snapshot> {
+  async read(
+    revision: Revision,
+    path: string | undefined,
+    signal: AbortSignal,
+    isKnown: IsKnown = () => false,
+  ): Promise<Snapshot> {
     const folder = folderOf(path);
     try {
-      return await this.#read(revision, folder, signal);
+      return await this.#read(revision, folder, isKnown, signal);
     } catch (error) {
       if (errorCode(error) !== 'CacheBroken') throw error;
       await rm(this.#copy.folder, { recursive: true, force: true });
-      return await this.#read(revision, folder, signal);
+      return await this.#read(revision, folder, isKnown, signal);
     }
   }
 
@@ -111,30 +116,31 @@ class GitSource implements Source {
     await rm(this.#keys, { recursive: true, force: true });
   }
 
-  async #read(wanted: Revision, folder: string, signal: AbortSignal): Promise<Snapshot> {
+  async #read(wanted: Revision, folder: string, isKnown: IsKnown, signal: AbortSignal): Promise<Snapshot> {
     await this.#copy.prepare(signal);
-    const revision = (await this.#copy.has(wanted, signal)) ? wanted : await this.#copy.fetch(wanted, signal);
-    const commit = (await this.#git.catFile(['commit', revision.oid], '', signal)).toString('utf8');
+    const found = (await this.#copy.find(wanted, folder, signal)) ?? (await this.#copy.fetch(wanted, folder, signal));
+    const { revision, commit } = found;
     const verified = await this.#verify(revision, commit, signal);
     const history = await this.#history(revision, commit, signal);
     const prefix = folder === '' ? '' : `${folder}/`;
-    const tree = await treeOf(this.#git, revision.oid, folder, signal);
+    const tree = requireTree(found.tree, revision.oid, folder);
     const listing = await listTree(this.#git, tree, signal);
     const about = { revision, commit: parseCommit(revision.oid, commit), history, verified };
     const start = kustomizationIn('', (name) => listing.includes(`\t${name}\0`));
     if (start !== undefined)
       return { ...about, files: [], ...(await this.#build(revision.oid, prefix + start, signal)) };
     const { entries, failures } = readTree(listing, prefix, this.#limits);
+    const fresh = entries.filter((entry) => !isKnown(entry));
     const contents = await readBlobs(
       this.#git,
-      entries.map(({ oid }) => oid),
+      fresh.map(({ oid }) => oid),
       signal,
     );
-    return {
-      ...about,
-      files: entries.map(({ path, oid }) => ({ path, oid, content: contents.get(oid) ?? Buffer.alloc(0) })),
-      failures,
-    };
+    const files = entries.map(({ path, oid }) => {
+      const content = contents.get(oid);
+      return content === undefined ? { path, oid } : { path, oid, content };
+    });
+    return { ...about, files, failures };
   }
 
   async #build(oid: string, start: string, signal: AbortSignal): Promise<Pick<Snapshot, 'built' | 'failures'>> {

@@ -4,6 +4,11 @@ import type { Commit } from './commit.ts';
 import type { History } from './history.ts';
 import type { Revision } from './reference.ts';
 
+/** A file whose content is not read: whoever asks knows by its name what it holds. */
+export type KnownFile = Omit<SourceFile, 'content'> & { content?: never };
+/** Asked before a file is read; nothing is known, unless given. */
+export type IsKnown = (file: KnownFile) => boolean;
+
 /** What a commit holds, as far as policies are concerned. */
 export interface Snapshot {
   revision: Revision;
@@ -11,7 +16,7 @@ export interface Snapshot {
   history: History;
   /** The keys that signed it, for people; undefined when no signature was asked for. */
   verified: string | undefined;
-  files: SourceFile[];
+  files: (SourceFile | KnownFile)[];
   /** What kustomize made, instead of files, when the folder has a kustomization. */
   built?: Built | undefined;
   /** What cannot be read for what it is: links, submodules, files that are too large. */
@@ -26,7 +31,7 @@ export interface Source {
    * The policies of that commit. The answer's revision is what was read: a branch may have moved meanwhile.
    * @param path folder in the repository, as spec.path says it
    */
-  read(revision: Revision, path: string | undefined, signal: AbortSignal): Promise<Snapshot>;
+  read(revision: Revision, path: string | undefined, signal: AbortSignal, isKnown?: IsKnown): Promise<Snapshot>;
   /** Gives back what was opened: key files. The copy of the repository stays for the next time. */
   close(): Promise<void>;
 }
