@@ -322,6 +322,26 @@ test('a member that somebody else has locked is refused before anything is stopp
   }
 });
 
+test('a member that restarts while others are being locked is found before anything is read', async () => {
+  const all = await cluster();
+  const sh0 = lab.shard('sh0');
+  const lock = async (plan: PartPlan): Promise<PartLock> => {
+    const held = await lockPart(plan);
+    if (plan.part.name === 'sh0') {
+      await sh0.member(1).kill();
+      await sh0.member(1).start();
+    }
+    return held;
+  };
+  const error = await failure(openClusterReading(all, optionsOf(all, { lock })));
+  assert.is(error.code, 'LockLost');
+  assert.match(error.message, `${sh0.member(1).address} was restarted`);
+  await sh0.settled();
+  assert.is(steps.filter((step) => step === 'locked sh0').length, 1);
+  assert.is(steps.at(-1), 'balancer restored');
+  assert.equal(await locked(), []);
+});
+
 test('a run that is stopped in the middle leaves nothing behind', async () => {
   const all = await cluster();
   const stop = new AbortController();

@@ -78,7 +78,7 @@ const ATTEMPTS = 5;
  * In mode none nothing is locked and there is no common time, but the balancer is stopped all the same: a chunk that moves while it is
  * read would be there twice or not at all.
  *
- * @throws BackstayError BalancerBusy, ClusterBusy, CutTimeout, and what locking throws
+ * @throws BackstayError BalancerBusy, ClusterBusy, CutTimeout, LockLost, and what locking throws
  */
 export async function openClusterReading(
   cluster: ClusterTopology,
@@ -140,6 +140,7 @@ class Session implements ClusterReading {
       this.#tell('time of the cut chosen', { cutTime: `${time.t}.${time.i}`, attempt });
       await this.#lockAll();
       const reason = await this.#whyTorn(config, others, time);
+      await this.#verifyLocks();
       if (reason === undefined) {
         this.cutTime = time;
         return;
@@ -217,6 +218,14 @@ class Session implements ClusterReading {
     part.lock = undefined;
   }
 
+  /**
+   * A member that restarted since it was locked may be behind the time for a moment, which looks like a cut with a change in it. Or it
+   * would be read for hours before its lost lock is found at the end.
+   */
+  async #verifyLocks(): Promise<void> {
+    await Promise.all(this.#parts.map(({ lock }) => lock?.verify()));
+  }
+
   /** Asked when all members stand still: from now on nothing changes what the cut shows. */
   async #whyTorn(config: Primary, shards: readonly Primary[], time: Timestamp): Promise<string | undefined> {
     const [busy, changes, standings] = await Promise.all([
@@ -240,6 +249,7 @@ class Session implements ClusterReading {
   async #wasRead(part: OpenPart): Promise<void> {
     const [config] = this.#parts;
     await part.lock?.verify();
+    this.#tell('read to its end', { component: part.plan.part.name, member: part.plan.member });
     if (part !== config) await this.#unlock(part);
     this.#unread.delete(part.plan);
     if (this.#unread.size === 0) await this.close().catch(() => {});

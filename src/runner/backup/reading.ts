@@ -46,6 +46,7 @@ async function openSingle(plan: ComponentPlan, options: ReadingOptions): Promise
     const locked = await lockComponent(plan, options);
     const onLastRead = async (): Promise<void> => {
       await locked.verify();
+      options.log.info({ component: plan.name, member: plan.member }, 'read to its end');
       await locked.unlock();
     };
     return {

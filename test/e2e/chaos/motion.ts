@@ -15,6 +15,9 @@ export interface Held {
   resume(): void;
 }
 
+/** A line of the runner's log, which is JSON. */
+export type LogLine = Readonly<Record<string, unknown>>;
+
 /** How long the runner runs at a time, and how long it stands still until its log is read, in milliseconds. */
 const RUN_MS = 4;
 const READ_MS = 12;
@@ -64,7 +67,7 @@ export function signal(pid: number, name: NodeJS.Signals): boolean {
 }
 
 /** Reads all lines that the session's runner has logged so far. */
-export function followLog({ ground }: Scene, session: string): () => Promise<Record<string, unknown>[]> {
+export function followLog({ ground }: Scene, session: string): () => Promise<LogLine[]> {
   const folder = join(ground.folder, 'pod-logs');
   const prefix = `${NAMESPACE}_${backupJobName(session)}-`;
   let file: string | undefined;
@@ -83,6 +86,6 @@ export function followLog({ ground }: Scene, session: string): () => Promise<Rec
   };
 }
 
-function parse(line: string): Record<string, unknown> {
+function parse(line: string): LogLine {
   return JSON.parse(line);
 }

@@ -4,7 +4,7 @@ import type { BackupSession } from '../../../src/api/generated/types.ts';
 import { heldBy } from '../../../src/api/held.ts';
 import { isOver } from '../cluster.ts';
 import { badEnd, foreignLocksGone, leftovers, unfinished } from './checks.ts';
-import { followLog, holdAt } from './motion.ts';
+import { followLog, holdAt, type LogLine } from './motion.ts';
 import { nameOf, type Point } from './points.ts';
 import { CONFIGURATION, type Scene } from './scene.ts';
 import { killAt, type Victim } from './victims.ts';
@@ -89,11 +89,12 @@ async function play(
   }
   const seconds = (performance.now() - back) / 1000;
   result.problems.push(...left);
-  if (left.length > 0) result.problems.push(...(await lastWords(scene, name)));
   if (left.length === 0) result.cleanSeconds = seconds;
   const session = await sessionOf(scene, name);
   result.ended = endOf(session);
-  result.problems.push(...(await badEnd(scene, session, death.fatal)), ...(await foreignLocksGone(scene)));
+  const log = await followLog(scene, name)();
+  result.problems.push(...(await badEnd(scene, session, death.fatal(log))), ...(await foreignLocksGone(scene)));
+  if (result.problems.length > 0) result.problems.push(...lastWords(log));
 
   if (!triggered) await objects.trigger(CONFIGURATION, 'nightly', next);
   const after = await objects.ended(next);
@@ -102,10 +103,9 @@ async function play(
   result.problems.push(...still.map((what) => `after the next session ${what}`));
 }
 
-/** What the runner did last: without it nobody can tell why something is left. */
-async function lastWords(scene: Scene, session: string): Promise<string[]> {
-  const lines = await followLog(scene, session)();
-  return lines.slice(-8).map((line) => `the runner said ${JSON.stringify(line)}`);
+/** What the runner did last: without it nobody can tell why something is wrong. */
+function lastWords(log: readonly LogLine[]): string[] {
+  return log.slice(-14).map((line) => `the runner said ${JSON.stringify(line)}`);
 }
 
 async function sessionOf({ objects }: Scene, name: string): Promise<BackupSession> {

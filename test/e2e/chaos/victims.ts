@@ -1,7 +1,7 @@
 import { SYSTEM_NAMESPACE } from '../../lab/install.ts';
 import { isOperator, processOf } from '../../lab/pods.ts';
 import { until } from '../../lab/process.ts';
-import { type Held, signal } from './motion.ts';
+import { type Held, type LogLine, signal } from './motion.ts';
 import { COMPONENTS, type Component, type Point } from './points.ts';
 import type { Scene, Watched } from './scene.ts';
 
@@ -12,8 +12,8 @@ export type Victim = (typeof VICTIMS)[number];
 export interface Death {
   /** In words, for the table. */
   what: string;
-  /** Whether the backup cannot have succeeded after this. */
-  fatal: boolean;
+  /** Whether the backup cannot have succeeded after this, judged by what the runner had logged before. */
+  fatal(log: readonly LogLine[]): boolean;
   /** Brings back what the cluster does not bring back by itself; resolves when all parts are there. */
   revive(): Promise<void>;
 }
@@ -25,7 +25,7 @@ export async function killAt(scene: Scene, victim: Victim, held: Held, point: Po
       return { ...killRunner(held, point, turn), revive: async () => {} };
     case 'operator': {
       await killOperator(scene);
-      return { what: 'operator', fatal: false, revive: () => operatorIsBack(scene) };
+      return { what: 'operator', fatal: () => false, revive: () => operatorIsBack(scene) };
     }
     case 'both': {
       const { what, fatal } = killRunner(held, point, turn);
@@ -35,10 +35,15 @@ export async function killAt(scene: Scene, victim: Victim, held: Held, point: Po
     case 'mongod': {
       const component = point.component ?? (COMPONENTS[turn % COMPONENTS.length] as Component);
       const member = scene.lockedOf(component);
-      const fatal = await isLocked(member);
+      const locked = await isLocked(member);
+      const now = Date.now();
       await member.mongod.kill();
-      const what = `${fatal ? 'locked ' : ''}mongod of ${component}`;
-      return { what, fatal, revive: () => memberIsBack(scene, component) };
+      return {
+        what: `${locked ? 'locked ' : ''}mongod of ${component}`,
+        // It may have been read, and its lock found held, with only the unlocking still to come: lines reach the log late.
+        fatal: (log) => locked && !log.some((line) => wasRead(line, component) && Date.parse(String(line.time)) <= now),
+        revive: () => memberIsBack(scene, component),
+      };
     }
   }
 }
@@ -46,7 +51,7 @@ export async function killAt(scene: Scene, victim: Victim, held: Held, point: Po
 /** The worker alone, the watchdog (which is the first process of the container, so that all of it dies), or the worker and then the watchdog. */
 function killRunner({ watchdog, worker }: Held, { message }: Point, turn: number): Pick<Death, 'what' | 'fatal'> {
   // What is whole is whole, whoever dies after it.
-  const fatal = message !== 'Snapshot is whole';
+  const fatal = (): boolean => message !== 'Snapshot is whole';
   switch (turn % 3) {
     case 0:
       signal(worker, 'SIGKILL');
@@ -59,6 +64,10 @@ function killRunner({ watchdog, worker }: Held, { message }: Point, turn: number
       signal(watchdog, 'SIGKILL');
       return { what: 'worker and watchdog', fatal };
   }
+}
+
+function wasRead(line: LogLine, component: Component): boolean {
+  return line.msg === 'read to its end' && line.component === component;
 }
 
 async function killOperator({ ground, cluster }: Scene): Promise<void> {
