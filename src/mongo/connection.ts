@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoClient, type MongoClientOptions, MongoServerError, MongoServerSelectionError } from 'mongodb';
 import { BackstayError } from '../api/errors.ts';
+import './driver-write.ts';
 import { abortError, throwIfAborted } from './errors.ts';
 
 /** How to reach a MongoDB. Secrets are here and nowhere else: not in messages, not on command lines. */
