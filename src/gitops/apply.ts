@@ -8,6 +8,7 @@ import { rankOf } from './order.ts';
 import { FIELD_MANAGER, isMarked, refusesPrune } from './ownership.ts';
 import type { Step } from './plan.ts';
 import { type Failure, failureAt, objectLabel } from './read/objects.ts';
+import { isTemporary } from './server-trouble.ts';
 import { discreet } from './sops/discreet.ts';
 
 export interface ApplyContext {
@@ -128,11 +129,6 @@ function refusal(step: Write, error: unknown): Failure[] {
   const causes = status === 422 ? said.filter(({ field }) => field !== '') : [];
   if (causes.length === 0) return [failureAt(desired, '', hide(describeError(error)))];
   return causes.map(({ field, message }) => failureAt(desired, field.replace(/^\./, ''), message));
-}
-
-/** Whether an error has nothing to do with the object: the server is away, busy, or failing, or does not know us. */
-export function isTemporary({ status }: KubeError): boolean {
-  return status === 0 || status === 401 || status === 408 || status === 429 || status >= 500;
 }
 
 function sameVersion(a: KubeObject, b: KubeObject): boolean {

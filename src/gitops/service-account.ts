@@ -1,7 +1,10 @@
 import type { Client } from '../kube/client.ts';
 import { type Clock, systemClock } from '../kube/clock.ts';
+import { unlessAborted } from '../kube/wait.ts';
 
 const LIFE_SECONDS = 3600;
+/** How long an answer is waited for: others of the same account wait with it, and the next reconciliation asks anew. */
+const ANSWER_MS = 5000;
 /**
  * Requests of one account, a second and at once: as many as a handful of writers have answered. To the API server it is a user of its own,
  * which it has wait in a queue of its own when there is too much to do.
@@ -69,21 +72,10 @@ export class ServiceAccountClients {
     const { token, expirationTimestamp } = await this.#client.createToken(
       { namespace, name },
       { expirationSeconds: LIFE_SECONDS },
+      { timeoutMs: ANSWER_MS, retries: 1 },
     );
     // The server may shorten or lengthen what was asked for.
     const life = Date.parse(expirationTimestamp) - this.#clock.date().getTime();
     return { token, refreshAt: askedAt + (Number.isFinite(life) ? life : LIFE_SECONDS * 1000) * REFRESH_AT };
-  }
-}
-
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(signal.reason);
-  signal.addEventListener('abort', abort);
-  try {
-    if (signal.aborted) abort();
-    return await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
   }
 }

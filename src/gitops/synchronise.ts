@@ -1,4 +1,4 @@
-import { BackstayError, describeError } from '../api/errors.ts';
+import { BackstayError, describeError, errorCode } from '../api/errors.ts';
 import type { PolicySync } from '../api/generated/types.ts';
 import type { Client } from '../kube/client.ts';
 import { isForbidden } from '../kube/kube-error.ts';
@@ -13,6 +13,7 @@ import { type InventoryEntry, plan, type Step } from './plan.ts';
 import type { DesiredObject } from './prepare.ts';
 import type { Failure } from './read/objects.ts';
 import type { ReadRevision } from './revision-reader.ts';
+import { serverTrouble } from './server-trouble.ts';
 import type { ServiceAccountClients } from './service-account.ts';
 import { decryptSecrets, hasSecrets, withoutSecrets } from './sops/secrets.ts';
 import type { Outcome } from './status.ts';
@@ -175,7 +176,7 @@ async function applyRevision(
     return { ...refused('ApplyIncomplete', revision, failures), inventory: ledger.intended(), changes };
   } catch (error) {
     // What was written stays, and is on record; the next reconciliation goes on from there.
-    return { ...failed(error, revision), inventory: ledger.intended(), changes };
+    return { ...failed(error, revision, changes.length > 0), inventory: ledger.intended(), changes };
   }
 }
 
@@ -228,12 +229,12 @@ function inventoryOf({ status }: PolicySync): InventoryEntry[] {
   return status?.inventory ?? [];
 }
 
-function failed(error: unknown, revision: string | undefined): Extract<Outcome, { kind: 'failed' }> {
-  const code = error instanceof BackstayError ? error.code : 'InternalError';
+function failed(error: unknown, revision: string | undefined, isPartial = false): Extract<Outcome, { kind: 'failed' }> {
+  const told = serverTrouble(error, isPartial) ?? error;
   return {
     kind: 'failed',
-    code,
-    message: describeError(error),
+    code: errorCode(told),
+    message: describeError(told),
     revision,
     inventory: undefined,
     failures: [],

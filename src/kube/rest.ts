@@ -15,6 +15,7 @@ import { type Endpoint, tokenEndpoint } from './endpoint.ts';
 import { answerError, describeTarget, KubeError, type RequestTarget, unreachable } from './kube-error.ts';
 import { type Query, withQuery } from './paths.ts';
 import { readLines, readText, send } from './transport.ts';
+import { unlessAborted } from './wait.ts';
 
 const DEFAULT_TIMEOUT_MS = 60_000;
 const DEFAULT_RETRIES = 5;
@@ -157,7 +158,8 @@ export class Rest {
       });
     const refused = this.#refused;
     this.#refused = false;
-    const credentials = await this.#endpoint.credentials(refused);
+    // a token that is asked for elsewhere must not hold up this request for longer than it may last
+    const credentials = await unlessAborted(Promise.resolve(this.#endpoint.credentials(refused)), signal);
     let status = 0;
     try {
       const text = body === undefined ? undefined : JSON.stringify(body);

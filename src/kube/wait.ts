@@ -58,3 +58,16 @@ export async function waitForDeletion(
   const look = async () => ((await client.get(type, ref, { signal: options.signal })) === undefined ? true : undefined);
   await waitUntil(`the deletion of ${type.kind} ${keyFor(ref.namespace, ref.name)}`, look, options);
 }
+
+/** The result of work that cannot be called off, unless the signal aborts first: then its reason is thrown, and the work goes on unheard. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', abort);
+  try {
+    if (signal.aborted) abort();
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}

@@ -1,7 +1,7 @@
 import { describeError } from '../api/errors.ts';
 import type { KubeObject, ResourceType } from '../api/meta.ts';
-import { isTemporary } from '../gitops/apply.ts';
 import { objectLabel } from '../gitops/read/objects.ts';
+import { isTemporary } from '../gitops/server-trouble.ts';
 import { discreet } from '../gitops/sops/discreet.ts';
 import { Namespaces } from '../kube/builtin.ts';
 import type { Client } from '../kube/client.ts';

@@ -11,9 +11,8 @@ import { setTimeout } from 'node:timers/promises';
 import { Registry } from 'prom-client';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { parse } from 'yaml';
 import { tool } from '../../scripts/tools/tool.ts';
-import type { PolicySync, PolicySyncSpec } from '../../src/api/generated/types.ts';
+import type { PolicySync } from '../../src/api/generated/types.ts';
 import { API_VERSION } from '../../src/api/group.ts';
 import { AppBindings, PolicySyncs, RestoreSessions, RetentionPolicies } from '../../src/api/kinds.ts';
 import { policySyncController } from '../../src/gitops/controller.ts';
@@ -23,36 +22,35 @@ import { createPolicySyncMetrics } from '../../src/gitops/metrics.ts';
 import { Hints } from '../../src/gitops/push/hints.ts';
 import { startReceiver } from '../../src/gitops/push/receiver.ts';
 import { PolicySyncReconciler } from '../../src/gitops/reconciler.ts';
-import {
-  type CustomResourceDefinition,
-  CustomResourceDefinitions,
-  Namespaces,
-  type Role,
-  RoleBindings,
-  Roles,
-  type Secret,
-  Secrets,
-  ServiceAccounts,
-} from '../../src/kube/builtin.ts';
+import { Namespaces, type Secret, Secrets, ServiceAccounts } from '../../src/kube/builtin.ts';
 import { Cache } from '../../src/kube/cache.ts';
 import type { Client } from '../../src/kube/client.ts';
 import type { EventToRecord } from '../../src/kube/events.ts';
-import { type KubeObject, keyOf, type ResourceType } from '../../src/kube/resource.ts';
+import type { KubeObject } from '../../src/kube/resource.ts';
 import { backstay } from '../cli/backstay.ts';
 import { type ControlPlane, startControlPlane } from '../kube/control-plane.ts';
 import { until } from '../lab/process.ts';
-import { GitServer, type TestRepository } from './git-server.ts';
+import { GitServer } from './git-server.ts';
+import {
+  account,
+  condition,
+  declare,
+  makeNamespace,
+  policySyncOf,
+  present,
+  recording,
+  request,
+  retention,
+  retentions,
+  type Scene,
+  seen,
+  serveKinds,
+} from './scene.ts';
 
-interface Context {
+interface Context extends Scene {
   plane: ControlPlane;
-  client: Client;
-  server: GitServer;
-  cache: Cache<PolicySync>;
   stop: AbortController;
   folder: string;
-  /** Of the test at hand. */
-  namespace: string;
-  repository: TestRepository;
   reconciler: PolicySyncReconciler;
   events: EventToRecord[];
   /** Requests that change something, of the reconciler and of the service accounts it acts as. */
@@ -60,7 +58,6 @@ interface Context {
 }
 
 const test = suite<Context>('policysync');
-const CRDS = new URL('../../manifests/crds/', import.meta.url);
 /** The full measure is 20 kills of a synchronisation of 500 objects. */
 const KILLS = Number(process.env.BACKSTAY_ROUNDS ?? 1);
 const OBJECTS = process.env.BACKSTAY_ROUNDS === undefined ? 30 : 500;
@@ -72,15 +69,7 @@ test.before(async (context) => {
   context.server = await GitServer.start();
   context.folder = mkdtempSync(join(tmpdir(), 'backstay-policysync-'));
   context.stop = new AbortController();
-  for (const file of readdirSync(CRDS).filter((name) => name.endsWith('.backstay.dev.yaml'))) {
-    const crd: CustomResourceDefinition = parse(readFileSync(new URL(file, CRDS), 'utf8'));
-    await context.client.apply(CustomResourceDefinitions, crd, { fieldManager: 'test' });
-  }
-  await until('the kinds are served', async () => {
-    const kinds: ResourceType[] = [PolicySyncs, RetentionPolicies, RestoreSessions, AppBindings];
-    for (const kind of kinds) await context.client.list(kind);
-    return true;
-  });
+  await serveKinds(context.client);
   context.cache = new Cache({ client: context.client, type: PolicySyncs });
   void context.cache.run(context.stop.signal);
 });
@@ -99,14 +88,7 @@ test.before.each(async (context) => {
   context.events = [];
   context.writes = [];
   context.server.intercept = undefined;
-  await context.client.create(Namespaces, {
-    apiVersion: 'v1',
-    kind: 'Namespace',
-    metadata: { name: context.namespace },
-  });
-  await account(context, 'git', [
-    { apiGroups: ['backstay.dev'], resources: ['*'], verbs: ['get', 'create', 'patch', 'delete'] },
-  ]);
+  await makeNamespace(context);
   context.reconciler = reconcilerOf(context);
 });
 
@@ -124,100 +106,15 @@ function reconcilerOf(context: Context, kustomize?: KustomizeProgram): PolicySyn
   });
 }
 
-/** A client that notes every write that is not a rehearsal. */
-function recording(client: Client, writes: string[]): Client {
-  return new Proxy(client, {
-    get(target, name, receiver) {
-      const value: unknown = Reflect.get(target, name, target);
-      if (name === 'withToken') return (token: never) => recording(target.withToken(token), writes);
-      if (typeof value !== 'function') return value;
-      return (...args: unknown[]) => {
-        const last = args.at(-1) as { dryRun?: boolean } | undefined;
-        if (
-          ['create', 'apply', 'applyStatus', 'patch', 'replace', 'delete'].includes(String(name)) &&
-          last?.dryRun !== true
-        ) {
-          const [type, what] = args as [{ kind: string }, { name?: string; metadata?: { name?: string } }];
-          writes.push(`${String(name)} ${type.kind} ${what.metadata?.name ?? what.name}`);
-        }
-        return Reflect.apply(value, receiver === undefined ? target : target, args);
-      };
-    },
-  });
-}
-
-async function account({ client, namespace }: Context, name: string, rules: Role['rules']): Promise<void> {
-  const metadata = { name, namespace };
-  const group = 'rbac.authorization.k8s.io';
-  await client.apply(ServiceAccounts, { metadata }, { fieldManager: 'test' });
-  await client.apply(Roles, { metadata, rules }, { fieldManager: 'test' });
-  const subjects = [{ kind: 'ServiceAccount', name, namespace }];
-  await client.apply(
-    RoleBindings,
-    { metadata, roleRef: { apiGroup: group, kind: 'Role', name }, subjects },
-    { fieldManager: 'test' },
-  );
-}
-
-async function declare(context: Context, spec: Partial<PolicySyncSpec> = {}, name = 'policies'): Promise<PolicySync> {
-  const { client, server, repository, namespace, cache } = context;
-  const object = await client.apply(
-    PolicySyncs,
-    {
-      metadata: { name, namespace },
-      spec: { url: server.urlOf(repository), serviceAccountName: 'git', retryInterval: '5s', ...spec },
-    },
-    { fieldManager: 'test' },
-  );
-  await seen(cache, object);
-  return object;
-}
-
-async function seen(cache: Cache<PolicySync>, object: PolicySync): Promise<void> {
-  await until('the cache has seen the PolicySync', async () => {
-    const version = Number(cache.getByKey(keyOf(object))?.metadata.resourceVersion ?? 0);
-    return version >= Number(object.metadata.resourceVersion);
-  });
-}
-
 function statusesIn(writes: readonly string[]): number {
   return writes.filter((write) => write.includes(' PolicySync ')).length;
 }
 
-let requests = 0;
-
 /** Reconciles now, as somebody who sets the annotation does, and gives the PolicySync afterwards. */
 async function sync(context: Context, name = 'policies'): Promise<PolicySync> {
-  const { client, namespace, cache, reconciler } = context;
-  requests += 1;
-  const annotations = { 'backstay.dev/reconcile': `request-${requests}` };
-  const asked = await client.patch(
-    PolicySyncs,
-    { namespace, name },
-    { metadata: { annotations } },
-    { type: 'merge', fieldManager: 'test' },
-  );
-  await seen(cache, asked);
-  await reconciler.reconcile(`${namespace}/${name}`, context.stop.signal);
-  return present(await client.get(PolicySyncs, { namespace, name }));
-}
-
-function present<T>(value: T | undefined): T {
-  if (value === undefined) throw new Error('it is not there');
-  return value;
-}
-
-const condition = ({ status }: PolicySync, type: string): string | undefined => {
-  const found = status?.conditions?.find((one) => one.type === type);
-  return found === undefined ? undefined : `${found.status} ${found.reason}`;
-};
-
-const retention = (name: string, last: number, extra = ''): string =>
-  `apiVersion: ${API_VERSION}\nkind: RetentionPolicy\nmetadata:\n  name: ${name}\n${extra}spec:\n  successfulSnapshots:\n    last: ${last}\n`;
-
-async function retentions({ client, namespace }: Context): Promise<Record<string, number | undefined>> {
-  const all = await client.listAll(RetentionPolicies, { namespace });
-  return Object.fromEntries(all.map(({ metadata, spec }) => [metadata.name ?? '', spec.successfulSnapshots?.last]));
+  await request(context, name);
+  await context.reconciler.reconcile(`${context.namespace}/${name}`, context.stop.signal);
+  return policySyncOf(context, name);
 }
 
 test('an overlay is applied as kustomize builds it, and a change of its base follows', async (context) => {

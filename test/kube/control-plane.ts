@@ -26,7 +26,8 @@ export interface ControlPlane extends AsyncDisposable {
   readonly authority: Authority;
   /** For the administrator. */
   readonly kubeconfig: string;
-  client(options?: ConnectOptions): Client;
+  /** @param url where to reach the server, when something stands in between */
+  client(options?: ConnectOptions, url?: string): Client;
   /** A client whose connections go through a proxy that can fail. */
   proxied(): Promise<{ client: Client; proxy: FaultProxy }>;
   startApiServer(): Promise<void>;

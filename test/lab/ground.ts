@@ -120,6 +120,8 @@ function isFree(address: string, port: number): Promise<boolean> {
 
 // Node's own teardown can spin for ever over a request on a connection that a lab's end cut off (seen with 24.21): leave before it.
 process.once('exit', () => process.exit());
+// Which comes before Node itself would print what nobody caught.
+process.on('uncaughtExceptionMonitor', (error) => console.error(error));
 
 let common: Promise<Ground> | undefined;
 
